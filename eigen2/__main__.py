@@ -1,0 +1,108 @@
+"""`eigen2`, or `python -m eigen2`: the command line."""
+
+import argparse
+import importlib
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+
+from eigen2 import __version__
+from eigen2.errors import Eigen2Error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns 0 when it is done, 1 when it failed, 2 for bad usage or a bad config."""
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        # a command's module is imported when it is called: `data check` need not wait for torch
+        command = importlib.import_module(f"eigen2.cli.{args.module}")
+        return int(command.run(args))
+    except Eigen2Error as error:
+        return _failed(args, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _failed(args, "stopped", 1)
+    except Exception as error:  # noqa: BLE001 - the last resort: told to the user, with its traceback under --debug
+        return _failed(args, f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
+
+
+def _failed(args: argparse.Namespace, message: str, code: int) -> int:
+    if args.debug:
+        traceback.print_exc()
+    sys.stderr.write(f"eigen2: {message}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="eigen2", description="Train a population of trading agents by evolutionary reinforcement learning."
+    )
+    parser.add_argument("--version", action="version", version=f"eigen2 {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_data(commands)
+    _add_config(commands)
+    doctor = _add(commands, "doctor", "doctor", "check this machine: Python, torch, Ray, disk, memory, W&B, data")
+    doctor.add_argument(
+        "--data", default=None, metavar="SOURCE", help="market data to check; default: the embedded data"
+    )
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, module: str, says: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
+    parser.add_argument("--debug", action="store_true", help="show a traceback with an error")
+    parser.set_defaults(module=module)
+    return parser
+
+
+def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _add(commands, "train", "train", "train a population, or go on with a run")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file, such as configs/quickstart.yaml")
+    parser.add_argument(
+        "--resume", metavar="RUN", help="folder of a run to go on with, RUN@GEN for one of its checkpoints"
+    )
+    parser.add_argument("--name", help="name of the run, a folder under runs_dir; default: date and time")
+    _add_set(parser)
+    parser.add_argument("--num-cpus", metavar="N", help="CPUs of the local Ray; default: all of this machine")
+    parser.add_argument("--address", help="a running Ray cluster, `auto` for the one on this machine")
+
+
+def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = _add(commands, "evaluate", "evaluate", "play a run's champion on validation and hold-out")
+    parser.add_argument("run", metavar="RUN", help="folder of a run")
+
+
+def _add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    data = commands.add_parser("data", help="check or fetch market data", description="Check or fetch market data.")
+    actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = _add(actions, "check", "data", "say what a market file holds and what is wrong with it")
+    check.add_argument("file", metavar="FILE", help="a file, a folder of files, or `sp20` for the embedded data")
+    _add_set(check)
+    fetch = _add(actions, "fetch", "data", "download daily bars through yfinance")
+    fetch.add_argument("--tickers", nargs="+", required=True, metavar="TICKER", help="symbols; ^GSPC is the S&P 500")
+    fetch.add_argument("--start", required=True, metavar="YYYY-MM-DD", help="first day")
+    fetch.add_argument("--end", default=None, metavar="YYYY-MM-DD", help="day after the last; default: today")
+    fetch.add_argument("--out", default="market.csv", metavar="FILE", help="CSV to write; default: market.csv")
+
+
+def _add_config(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    config = commands.add_parser("config", help="show a config", description="Show a config.")
+    actions = config.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = _add(actions, "show", "config", "print every field with its value, unit and range")
+    show.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file; default: the defaults")
+    _add_set(show)
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field; may be given often"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The commands of `eigen2`, a file each."""

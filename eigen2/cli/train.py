@@ -1,0 +1,70 @@
+"""`eigen2 train`: train a population, then examine its champion."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from eigen2.cli.evaluate import examine_run
+from eigen2.config import Config, load_config
+from eigen2.errors import ConfigError
+from eigen2.training.cluster import connect
+from eigen2.training.run_folder import RunFolder
+from eigen2.training.session import Resume, Session, load_market, ray_runtime, sinks_of, train
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train or resume as the arguments say; returns 0 when the run is done."""
+    console = Console(stderr=True)
+    resume = _resume(args)
+    config = resume.config if resume else load_config(_config_path(args), _overrides(args))
+    market, report = load_market(config)
+    folder = resume.folder if resume else RunFolder.create(config)
+    folder.data_report.write_text(report.to_text(), encoding="utf-8")
+    generation = resume.generation if resume else 0
+
+    dashboard = connect(config.resources)
+    runtime, share = ray_runtime(config)
+    _greet(console, config, folder, generation, dashboard)
+    session = Session(config, folder, generation, sinks_of(config, folder, resume is not None), console)
+    try:
+        train(config, market, folder, runtime, share, session, generation)
+        summary = examine_run(folder, config, market, console)
+        session.finish(summary, folder.champion)
+    except BaseException:
+        session.finish({}, None)
+        _say_how_to_go_on(console, folder)
+        raise
+    console.print(f"run folder: {folder.path}", highlight=False)
+    return 0
+
+
+def _resume(args: argparse.Namespace) -> Resume | None:
+    if not args.resume:
+        return None
+    if args.config or args.name or args.set:
+        raise ConfigError("--resume takes the run's own config: leave out CONFIG, --name and --set")
+    return Resume.find(args.resume)
+
+
+def _config_path(args: argparse.Namespace) -> Path:
+    if not args.config:
+        raise ConfigError("name a config, for example configs/quickstart.yaml, or a run with --resume RUN")
+    return Path(args.config)
+
+
+def _overrides(args: argparse.Namespace) -> list[str]:
+    named = {"run.name": args.name, "resources.num_cpus": args.num_cpus, "resources.address": args.address}
+    return [*args.set, *(f"{field}={value}" for field, value in named.items() if value is not None)]
+
+
+def _greet(console: Console, config: Config, folder: RunFolder, generation: int, dashboard: str | None) -> None:
+    size, total = config.evolution.population_size, config.run.num_generations
+    after = f", going on after generation {generation}" if generation else ""
+    console.print(f"run {folder.name}: {size} members, {total} generations{after}", highlight=False)
+    if dashboard:
+        console.print(f"Ray dashboard: http://{dashboard}", highlight=False)
+
+
+def _say_how_to_go_on(console: Console, folder: RunFolder) -> None:
+    console.print(f"go on from the last checkpoint with: eigen2 train --resume {folder.path}", highlight=False)

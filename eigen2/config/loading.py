@@ -1,0 +1,133 @@
+"""Reading a config from YAML and `field=value` overrides; a wrong name is answered with the nearest right one."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from rapidfuzz import process
+
+from eigen2.config.schema import Config
+from eigen2.errors import ConfigError
+
+SECTION_OF = {
+    field: name for name, info in Config.model_fields.items() for field in info.default.__class__.model_fields
+}
+
+
+def load_config(path: Path | None, overrides: Iterable[str] = ()) -> Config:
+    """The config of a YAML file (none: the defaults) with `field=value` overrides on top.
+
+    Raises ConfigError naming the field, the value and the bound.
+    """
+    values = _read_yaml(path) if path else {}
+    for override in overrides:
+        _apply_override(values, override)
+    return config_from_dict(values, str(path) if path else "the command line")
+
+
+def config_from_dict(values: Mapping[str, Any], source: str) -> Config:
+    """The config of nested or plain values: `{"ddpg": {"tau": 0.01}}` and `{"tau": 0.01}` are the same."""
+    nested: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        section, field = _locate(key, source)
+        if field is None:
+            nested.setdefault(section, {}).update(_fields_of_section(section, value, source))
+        else:
+            nested.setdefault(section, {})[field] = value
+    try:
+        return Config.model_validate(nested)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_first_problem(error)}") from error
+
+
+def dump_config(config: Config) -> str:
+    """Every value of a config as YAML that `load_config` reads back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a config is a mapping of sections, this is a {type(values).__name__}")
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    name, sign, text = override.partition("=")
+    if not sign:
+        raise ConfigError(f"--set {override}: write field=value, for example --set ddpg.actor_lr=0.0002")
+    section, field = _locate(name.strip(), "--set")
+    if field is None:
+        raise ConfigError(f"--set {override}: {name} is a section; name one of its fields")
+    group = values.get(section)
+    values.pop(field, None)
+    values[section] = {**(group if isinstance(group, dict) else {}), field: parse_value(text)}
+
+
+def parse_value(text: str) -> Any:
+    """A value as YAML reads it; text such as 1e-5, which YAML 1.1 takes for a string, is a number."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{text!r} is not a value YAML can read") from error
+    return number_of_text(value) if isinstance(value, str) else value
+
+
+def number_of_text(text: str) -> str | float:
+    """`1e-5` as a number, any other text unchanged."""
+    if not text[:1].isdigit() and text[:1] not in "+-.":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _locate(key: object, source: str) -> tuple[str, str | None]:
+    """(section, field) of a plain or dotted name; (section, None) for a section's own name."""
+    name = str(key)
+    section, dot, field = name.partition(".")
+    if not dot and section in Config.model_fields:
+        return section, None
+    if not dot and section in SECTION_OF:
+        return SECTION_OF[section], section
+    if dot and SECTION_OF.get(field) == section:
+        return section, field
+    raise ConfigError(f"{source}: unknown field {name}{_nearest(name)}")
+
+
+def _fields_of_section(section: str, value: object, source: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{source}: section {section} must hold fields, not {value!r}")
+    for field in value:
+        if SECTION_OF.get(field) != section:
+            raise ConfigError(f"{source}: unknown field {section}.{field}{_nearest(f'{section}.{field}')}")
+    return {field: number_of_text(v) if isinstance(v, str) else v for field, v in value.items()}
+
+
+def _nearest(name: str) -> str:
+    dotted = [f"{section}.{field}" for field, section in SECTION_OF.items()]
+    choices = dotted if "." in name else [*SECTION_OF, *Config.model_fields]
+    found = process.extractOne(name, choices, score_cutoff=60)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if not where:
+        return message
+    given = "" if isinstance(problem["input"], BaseModel | dict) else f" is {problem['input']!r}:"
+    return f"{where}{given} {message[0].lower()}{message[1:]}"

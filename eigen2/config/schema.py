@@ -1,0 +1,278 @@
+"""Every field of a run's configuration: its meaning, unit, range and default.
+
+Field names are unique across sections, so that a sweep or `--set` may name a field without its section.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+FeatureName = Literal["log_return", "rsi", "macd_signal", "trix", "mean_distance", "volatility"]
+RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+class Section(BaseModel):
+    """A frozen group of fields; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+class RunConfig(Section):
+    """What the run is called, where it is written, how long it lasts."""
+
+    name: RunName | None = Field(None, description="folder of the run under runs_dir; none: made from date and time")
+    runs_dir: str = Field("runs", description="folder that holds the run folders")
+    seed: int = Field(0, ge=0, lt=2**31, description="every random draw of the run comes from it")
+    num_generations: int = Field(10, ge=1, le=100_000, description="generations to train")
+
+
+class DataConfig(Section):
+    """Which market file is read and what of it may be bought."""
+
+    source: str = Field("sp20", description="`sp20` (embedded: 20 US stocks and the S&P 500), a file, or a folder")
+    investable: tuple[str, ...] | None = Field(
+        None, description="columns that may be bought; none: every column that is not context"
+    )
+    context: tuple[str, ...] | None = Field(
+        None, description="columns that are only observed; none: names that start with ^, and what is not investable"
+    )
+    index: str | None = Field(None, description="column of the index baseline; none: the first context column")
+    max_spike_pct: float = Field(
+        60.0, gt=0, description="a daily move beyond this, in % of the price, is reported as a spike"
+    )
+    allow_pickle: bool = Field(
+        False, description="read .pkl files; unpickling runs code, so only for files of your own making"
+    )
+
+
+class FeaturesConfig(Section):
+    """What an agent sees of each column on each day."""
+
+    features: tuple[FeatureName, ...] = Field(
+        ("log_return", "rsi", "macd_signal", "trix", "mean_distance", "volatility"),
+        min_length=1,
+        description="indicators, in order; all scale-free and causal",
+    )
+
+
+class SplitsConfig(Section):
+    """How the days are divided, in time order: training | validation | hold-out."""
+
+    validation_days: int = Field(252, ge=2, description="days that choose the champion, before the hold-out")
+    holdout_days: int = Field(251, ge=2, description="last days of the data, looked at once at the end")
+
+
+class RulesConfig(Section):
+    """The rules of trading and of reward."""
+
+    fill: Literal["next_open", "close"] = Field(
+        "next_open",
+        description="an order decided after the close of day t is filled at the open of t+1, or at that close",
+    )
+    cost_bps: float = Field(5.0, ge=0, lt=10_000, description="cost of each side of a trade, in basis points")
+    max_holding_period: int = Field(20, ge=1, le=1_000, description="days after which a position is sold at the close")
+    min_target_pct: float = Field(10.0, gt=0, description="lowest sale target, % above the entry price")
+    max_target_pct: float = Field(50.0, gt=0, description="highest sale target, % above the entry price")
+    max_coefficient: float = Field(10.0, gt=1, description="largest size of a purchase; below 1 nothing is bought")
+    loss_penalty_multiplier: float = Field(1.0, ge=0, description="a losing trade's reward is multiplied by it")
+    inaction_penalty: float = Field(
+        1.0, ge=0, description="subtracted for a trading day with no position open and none opened"
+    )
+    zero_trades_penalty: float = Field(10_000.0, ge=0, description="subtracted from a slice without one trade")
+
+    @property
+    def fill_lag(self) -> int:
+        """Days between a decision and its fill."""
+        return 1 if self.fill == "next_open" else 0
+
+
+class SlicesConfig(Section):
+    """The episodes of a generation."""
+
+    training_slices: int = Field(5, ge=1, le=1_000, description="random slices of training days a generation")
+    validation_slices: int = Field(3, ge=1, le=1_000, description="fixed slices of the validation days")
+    trading_days: int = Field(125, ge=1, description="days of a slice on which positions may open")
+    settlement_days: int | None = Field(
+        None, ge=1, description="days after them on which positions only close; none: as many as a position may need"
+    )
+    worst_slices: int = Field(2, ge=1, description="fitness is the mean of this many worst slices")
+
+
+class AgentConfig(Section):
+    """The networks of a member."""
+
+    context_days: int = Field(64, ge=2, le=5_000, description="days of history an observation covers")
+    hidden_size: int = Field(32, ge=4, le=1_024, description="channels of the encoder and width of the heads")
+    conviction_range: float = Field(
+        6.0, gt=0, description="width of the conviction's scale, to which exploration noise is relative"
+    )
+
+
+class DDPGConfig(Section):
+    """Gradient learning of a member (Lillicrap et al. 2015, arXiv 1509.02971)."""
+
+    actor_lr: float = Field(0.001, gt=0, le=1, description="learning rate of the actor")
+    critic_lr: float = Field(0.002, gt=0, le=1, description="learning rate of the critic and the encoder")
+    weight_decay: float = Field(0.0005, ge=0, le=1, description="decoupled weight decay of both optimisers")
+    gamma: float = Field(0.99, gt=0, le=1, description="discount a day")
+    tau: float = Field(0.005, gt=0, le=1, description="share of the online weights in each target update")
+    gradient_steps_per_generation: int = Field(32, ge=0, le=100_000, description="updates a generation and member")
+    batch_size: int = Field(32, ge=1, le=100_000, description="transitions of a batch")
+    gradient_accumulation_steps: int = Field(2, ge=1, le=10_000, description="batches averaged into one update")
+    micro_batches: int = Field(
+        1, ge=1, le=10_000, description="pieces an update is computed in: less memory, same result"
+    )
+    max_grad_norm: float = Field(1.0, gt=0, description="the gradient of an update is clipped to this norm, once")
+    conviction_l2: float = Field(0.001, ge=0, description="weight of the convictions' mean square in the actor's loss")
+    noise_scale: float = Field(0.125, ge=0, le=10, description="std of exploration, as a share of an action's range")
+    noise_decay: float = Field(0.9997, gt=0, le=1, description="factor on noise_scale a trading day played")
+    min_noise: float = Field(0.01, ge=0, le=10, description="exploration never falls below this share")
+
+
+class ReplayConfig(Section):
+    """The buffer of transitions that the population shares."""
+
+    buffer_size: int = Field(25_000, ge=1, le=100_000_000, description="transitions kept, the oldest go first")
+    buffer_warmup: int = Field(5_000, ge=1, description="transitions needed before anyone learns")
+    block_days: int = Field(16, ge=1, le=1_000, description="days of a sampled block: neighbours share their encoding")
+    block_transitions: int = Field(48, ge=1, le=100_000, description="transitions drawn from one block, at most")
+
+
+class EvolutionConfig(Section):
+    """How the next generation is bred."""
+
+    population_size: int = Field(8, ge=1, le=4_096, description="members")
+    elite_share: float = Field(0.375, gt=0, le=1, description="share of the population kept as it is")
+    crossover_share: float = Field(
+        0.375, ge=0, le=1, description="share bred by blend crossover; mutants fill the rest"
+    )
+    tournament_size: int = Field(3, ge=1, description="candidates of a tournament for a parent")
+    min_blend: float = Field(0.2, ge=0, le=1, description="least share of the first parent in a blend")
+    max_blend: float = Field(0.8, ge=0, le=1, description="largest share of the first parent in a blend")
+    mutation_rate: float = Field(0.2, ge=0, le=1, description="share of the weights that a mutation touches")
+    mutation_std: float = Field(0.025, ge=0, le=10, description="std of the noise on a touched weight")
+    plateau_generations: int = Field(3, ge=1, description="generations without progress before mutation grows")
+    plateau_improvement: float = Field(0.02, ge=0, description="relative gain of the best validation that is progress")
+    mutation_growth: float = Field(1.5, ge=1, description="factor on rate and std for each plateau")
+    max_mutation_rate: float = Field(0.4, ge=0, le=1, description="growth of mutation_rate ends here")
+    max_mutation_std: float = Field(0.05, ge=0, le=10, description="growth of mutation_std ends here")
+
+
+class ResourcesConfig(Section):
+    """What of the machine or cluster a run takes."""
+
+    num_cpus: int | None = Field(None, ge=1, description="CPUs of a local Ray; none: the machine's")
+    address: str | None = Field(None, description="a running cluster (`auto`, host:port, ray://...); none: a local Ray")
+    cpus_per_member: float | None = Field(
+        None, gt=0, description="CPUs reserved a member; none: an equal share, at most 1"
+    )
+    use_gpu: Literal["auto", "never", "always"] = Field("auto", description="`auto`: GPUs where the cluster has some")
+    members_per_gpu: int | None = Field(None, ge=1, description="members sharing one GPU; none: spread over all GPUs")
+    threads_per_member: int = Field(1, ge=1, le=256, description="torch threads of a member; numbers depend on it")
+    dashboard: bool = Field(True, description="start Ray's dashboard, on loopback")
+    wait_s: float = Field(600.0, gt=0, description="seconds that any phase of a generation may take")
+
+
+class CheckpointConfig(Section):
+    """How often a run is saved."""
+
+    every_generations: int = Field(1, ge=1, description="generations between checkpoints; the last is always saved")
+    keep: int = Field(3, ge=1, description="newest checkpoints kept")
+
+
+class TrackingConfig(Section):
+    """Who hears of the metrics."""
+
+    wandb_mode: Literal["auto", "online", "offline", "disabled"] = Field(
+        "auto", description="`auto`: online where an API key is set, else offline"
+    )
+    wandb_project: str = Field("eigen2-self", min_length=1, description="project of W&B")
+    wandb_entity: str | None = Field(None, description="W&B account or team; none: the key's default")
+    wandb_group: str | None = Field(None, description="group of W&B; a sweep names its own")
+    progress: bool = Field(True, description="show the progress bar")
+
+
+class Config(Section):
+    """A whole run."""
+
+    run: RunConfig = RunConfig()
+    data: DataConfig = DataConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    splits: SplitsConfig = SplitsConfig()
+    rules: RulesConfig = RulesConfig()
+    slices: SlicesConfig = SlicesConfig()
+    agent: AgentConfig = AgentConfig()
+    ddpg: DDPGConfig = DDPGConfig()
+    replay: ReplayConfig = ReplayConfig()
+    evolution: EvolutionConfig = EvolutionConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def settlement_days(self) -> int:
+        """Settlement days of a slice: as configured, else the longest a position can stay open."""
+        if self.slices.settlement_days is not None:
+            return self.slices.settlement_days
+        return self.rules.max_holding_period + self.rules.fill_lag
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> Self:
+        for broken in (self._broken_rules(), self._broken_slices(), self._broken_learning()):
+            for message in broken:
+                raise ValueError(message)
+        return self
+
+    def _broken_rules(self) -> list[str]:
+        rules, broken = self.rules, []
+        if rules.min_target_pct > rules.max_target_pct:
+            broken.append(
+                f"rules.min_target_pct is {rules.min_target_pct:g}, above rules.max_target_pct {rules.max_target_pct:g}"
+            )
+        needed = rules.max_holding_period + rules.fill_lag
+        if self.settlement_days < needed:
+            broken.append(
+                f"slices.settlement_days is {self.settlement_days}, but rules.max_holding_period "
+                f"{rules.max_holding_period} with fill {rules.fill} needs at least {needed}"
+            )
+        return broken
+
+    def _broken_slices(self) -> list[str]:
+        slices, broken = self.slices, []
+        fewest = min(slices.training_slices, slices.validation_slices)
+        if slices.worst_slices > fewest:
+            broken.append(f"slices.worst_slices is {slices.worst_slices}, but only {fewest} slices are played")
+        length = slices.trading_days + self.settlement_days
+        for name, days in (
+            ("validation_days", self.splits.validation_days),
+            ("holdout_days", self.splits.holdout_days),
+        ):
+            if days < length:
+                broken.append(
+                    f"splits.{name} is {days}, shorter than a slice: slices.trading_days {slices.trading_days} "
+                    f"+ slices.settlement_days {self.settlement_days} = {length}"
+                )
+        return broken
+
+    def _broken_learning(self) -> list[str]:
+        replay, evolution, broken = self.replay, self.evolution, []
+        if replay.buffer_warmup > replay.buffer_size:
+            broken.append(
+                f"replay.buffer_warmup is {replay.buffer_warmup}, above replay.buffer_size {replay.buffer_size}"
+            )
+        batch = self.ddpg.batch_size * self.ddpg.gradient_accumulation_steps
+        if batch > replay.buffer_size:
+            broken.append(
+                f"ddpg.batch_size x ddpg.gradient_accumulation_steps is {batch}, "
+                f"above replay.buffer_size {replay.buffer_size}"
+            )
+        if evolution.elite_share + evolution.crossover_share > 1 + 1e-9:
+            broken.append(
+                f"evolution.elite_share {evolution.elite_share:g} + evolution.crossover_share "
+                f"{evolution.crossover_share:g} is above 1"
+            )
+        if evolution.min_blend > evolution.max_blend:
+            broken.append(
+                f"evolution.min_blend is {evolution.min_blend:g}, above evolution.max_blend {evolution.max_blend:g}"
+            )
+        return broken

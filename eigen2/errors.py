@@ -1,0 +1,25 @@
+"""Errors that a user can act on: one clear sentence each, shown without a traceback."""
+
+
+class Eigen2Error(Exception):
+    """Something failed for a reason the user can read; the command exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class ConfigError(Eigen2Error):
+    """A config, or the use of a command, is wrong."""
+
+    exit_code = 2
+
+
+class DataError(Eigen2Error):
+    """A market file can't be used; the message names file, column and date where they are known."""
+
+
+class ResourceError(Eigen2Error):
+    """The machine or cluster can't run what was asked; the message says asked, had, and what to change."""
+
+
+class RunError(Eigen2Error):
+    """A run can't start, go on, or be read."""

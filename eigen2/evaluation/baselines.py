@@ -1,0 +1,47 @@
+"""What a champion is held against on the same days: buy-and-hold, the index, a random agent."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eigen2.config import RulesConfig
+from eigen2.evaluation.scores import Score, curve_figures
+from eigen2.market.market import Market, Prices
+from eigen2.trading.ledger import Ledger, Slices
+from eigen2.trading.rules import settle
+
+
+def hold_curve(prices: Prices, columns: NDArray[np.int64], slices: Slices, rules: RulesConfig) -> NDArray[np.float64]:
+    """Equity of equal shares of the columns, bought like a first purchase and held to the end, [L] of slice 0.
+
+    A column without a price on the day of entry is left out.
+    """
+    days = slices.days[0]
+    entry_price = (prices.open if rules.fill_lag else prices.close)[days[rules.fill_lag], columns]
+    columns, entry_price = columns[np.isfinite(entry_price)], entry_price[np.isfinite(entry_price)]
+    cost = rules.cost_bps / 1e4
+    growth = prices.last_close[days[:, None], columns] / (entry_price * (1 + cost))
+    growth[: rules.fill_lag] = 1.0
+    growth[-1] *= 1 - cost
+    equity: NDArray[np.float64] = growth.mean(axis=1)
+    return equity
+
+
+def hold_score(equity: NDArray[np.float64]) -> Score:
+    """The score of a curve that is one long position."""
+    return Score(
+        **curve_figures(equity),
+        win_rate=float(equity[-1] > 1),
+        avg_trade_duration=float(len(equity) - 1),
+        num_trades=1,
+        exposure=1.0,
+        turnover=1.0,
+    )
+
+
+def random_ledger(market: Market, slices: Slices, rules: RulesConfig, draws: int, rng: np.random.Generator) -> Ledger:
+    """`draws` random agents on slice 0: random order, random size, random target, under the same rules."""
+    repeated = Slices(np.repeat(slices.starts[:1], draws), slices.trading_days, slices.settlement_days)
+    shape = (draws, slices.trading_days, len(market.stocks))
+    conviction = rng.normal(0.0, 1.0, shape)
+    target_pct = rng.uniform(rules.min_target_pct, rules.max_target_pct, shape)
+    return settle(market.stock_prices, repeated, conviction, target_pct, rules, gamma=1.0)

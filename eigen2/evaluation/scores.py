@@ -1,0 +1,107 @@
+"""The score of a slice: what a person would call its result, free of penalties and of the coefficient's scale."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eigen2.config import RulesConfig
+from eigen2.market.market import Prices
+from eigen2.trading.ledger import Ledger
+
+TRADING_DAYS_A_YEAR = 252
+
+
+@dataclass(frozen=True)
+class Score:
+    """Figures of one equity curve; pct figures in %, Sharpe and Sortino a year without a risk-free rate."""
+
+    total_return_pct: float
+    sharpe_ratio: float
+    sortino_ratio: float
+    max_drawdown_pct: float
+    win_rate: float  # share of trades with a gain, 0..1
+    avg_trade_duration: float  # days
+    num_trades: int
+    exposure: float  # mean share of the capital invested, 0..1
+    turnover: float  # capital bought over the slice, in units of the capital
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def position_share(ledger: Ledger, rules: RulesConfig) -> NDArray[np.float64]:
+    """Share of one unit of capital given to each purchase, [K, D].
+
+    coefficient / (max_coefficient * days a position may overlap others), so all open positions together never exceed
+    the capital. Bought at an open and sold at a close, a position overlaps one day more than it is held.
+    """
+    overlapping = rules.max_holding_period + rules.fill_lag
+    return ledger.coefficient / (rules.max_coefficient * overlapping)
+
+
+def equity_curves(ledger: Ledger, prices: Prices, rules: RulesConfig) -> NDArray[np.float64]:
+    """Value of one unit of capital at the close of each day, [K, L]; open positions at the last known close."""
+    equity = np.ones((len(ledger.slices.starts), ledger.slices.length))
+    share = position_share(ledger, rules)
+    for k, step in zip(*np.nonzero(ledger.bought), strict=True):
+        first = ledger.slices.starts[k]
+        entry, leave = ledger.entry_day[k, step], ledger.exit_day[k, step]
+        marks = prices.last_close[entry:leave, ledger.stock[k, step]]
+        gain = _net_gain(marks, ledger.entry_price[k, step], rules)
+        equity[k, entry - first : leave - first] += share[k, step] * gain
+        equity[k, leave - first :] += share[k, step] * ledger.gain_pct[k, step] / 100
+    return equity
+
+
+def score_slices(ledger: Ledger, prices: Prices, rules: RulesConfig) -> list[Score]:
+    """The score of each slice of a ledger."""
+    curves = equity_curves(ledger, prices, rules)
+    share = position_share(ledger, rules)
+    return [_score(ledger, share, curves[k], k) for k in range(len(curves))]
+
+
+def mean_score(scores: list[Score]) -> dict[str, float]:
+    """The mean of each figure over slices."""
+    return {name: float(np.mean([score.as_dict()[name] for score in scores])) for name in scores[0].as_dict()}
+
+
+def curve_figures(equity: NDArray[np.float64]) -> dict[str, float]:
+    """total_return_pct, sharpe_ratio, sortino_ratio and max_drawdown_pct of one equity curve that starts from 1."""
+    curve = np.concatenate([[1.0], equity])
+    returns = np.diff(curve) / curve[:-1]
+    downside = float(np.sqrt(np.mean(np.minimum(returns, 0) ** 2)))
+    drawdown = 1 - curve / np.maximum.accumulate(curve)
+    return {
+        "total_return_pct": float(100 * (curve[-1] - 1)),
+        "sharpe_ratio": _yearly_ratio(returns, float(returns.std(ddof=1))),
+        "sortino_ratio": _yearly_ratio(returns, downside),
+        "max_drawdown_pct": float(100 * drawdown.max()),
+    }
+
+
+def _score(ledger: Ledger, share: NDArray[np.float64], equity: NDArray[np.float64], k: int) -> Score:
+    bought = ledger.bought[k]
+    held = ledger.days_held[k][bought]
+    trades = int(bought.sum())
+    return Score(
+        **curve_figures(equity),
+        win_rate=float((ledger.gain_pct[k][bought] > 0).mean()) if trades else 0.0,
+        avg_trade_duration=float(held.mean()) if trades else 0.0,
+        num_trades=trades,
+        exposure=float((share[k][bought] * held).sum() / ledger.slices.length),
+        turnover=float(share[k].sum()),
+    )
+
+
+def _net_gain(marks: NDArray[np.float64], entry_price: float, rules: RulesConfig) -> NDArray[np.float64]:
+    """Gain of a position that is still open: the cost of buying is paid, that of selling not yet."""
+    gain: NDArray[np.float64] = marks / (entry_price * (1 + rules.cost_bps / 1e4)) - 1
+    return gain
+
+
+def _yearly_ratio(returns: NDArray[np.float64], deviation: float) -> float:
+    """0 for a curve that never moves: nothing was risked and nothing earned."""
+    if deviation < 1e-12:
+        return 0.0
+    return float(returns.mean() / deviation * np.sqrt(TRADING_DAYS_A_YEAR))

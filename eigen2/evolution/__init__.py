@@ -1,0 +1,1 @@
+"""Evolution: how the next generation is planned, and the operators that breed it."""

@@ -1,0 +1,33 @@
+"""Genetic operators: genomes in, a new genome out; the parents stay untouched."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Genome = dict[str, NDArray[np.floating]]
+
+
+def blend(first: Genome, second: Genome, alpha: float) -> Genome:
+    """Blend crossover: alpha * first + (1 - alpha) * second, weight by weight."""
+    # written so that alpha = 1 gives the first parent and alpha = 0 the second to the bit
+    return {name: (alpha * first[name] + (1 - alpha) * second[name]).astype(first[name].dtype) for name in first}
+
+
+def mutate(genome: Genome, rate: float, std: float, rng: np.random.Generator) -> Genome:
+    """Gaussian mutation: a share `rate` of the weights gets N(0, std) noise."""
+    return {name: _mutate_array(value, rate, std, rng) for name, value in genome.items()}
+
+
+def diversity(genomes: list[Genome]) -> float:
+    """Mean distance of the genomes from their mean, relative to the mean's norm; 0 for a population of clones."""
+    vectors = np.stack([np.concatenate([value.ravel() for value in genome.values()]) for genome in genomes])
+    centre = vectors.mean(axis=0)
+    distance = np.linalg.norm(vectors - centre, axis=1).mean()
+    return float(distance / max(float(np.linalg.norm(centre)), 1e-12))
+
+
+def _mutate_array(
+    value: NDArray[np.floating], rate: float, std: float, rng: np.random.Generator
+) -> NDArray[np.floating]:
+    touched = rng.random(value.shape) < rate
+    noise = rng.normal(0.0, std, value.shape)
+    return np.where(touched, value + noise, value).astype(value.dtype)

@@ -1,0 +1,119 @@
+"""The plan of a generation: from the members' fitness to a recipe for each slot."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eigen2.config import EvolutionConfig
+
+
+@dataclass(frozen=True)
+class Keep:
+    """The slot's member stays, with its optimisers and targets."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The slot takes the genome of the best on validation so far."""
+
+
+@dataclass(frozen=True)
+class Cross:
+    """A blend of two parents' genomes: alpha of the first, the rest of the second."""
+
+    first: int
+    second: int
+    alpha: float
+
+
+@dataclass(frozen=True)
+class Mutate:
+    """An elite's genome with noise on a share `rate` of its weights."""
+
+    parent: int
+    rate: float
+    std: float
+
+
+Recipe = Keep | Champion | Cross | Mutate
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many slots are kept, crossed and mutated; they add up to the population."""
+
+    elites: int
+    crossed: int
+    mutants: int
+
+    @classmethod
+    def of(cls, config: EvolutionConfig) -> "Counts":
+        size = config.population_size
+        elites = min(size, max(1, round(size * config.elite_share)))
+        crossed = min(size - elites, round(size * config.crossover_share))
+        return cls(elites, crossed, size - elites - crossed)
+
+
+@dataclass(frozen=True)
+class MutationStrength:
+    """Rate and std of mutations, and the plateau that they answer to.
+
+    `stagnant` counts generations since the best validation score last improved by `plateau_improvement`;
+    `best` is the score it is measured against.
+    """
+
+    rate: float
+    std: float
+    best: float | None = None
+    stagnant: int = 0
+
+    @classmethod
+    def base(cls, config: EvolutionConfig) -> "MutationStrength":
+        return cls(config.mutation_rate, config.mutation_std)
+
+    def after(self, best_validation: float, config: EvolutionConfig) -> "MutationStrength":
+        """The strength once a generation's best validation score is known: grown on a plateau, else back to base."""
+        if self.best is None or best_validation - self.best > config.plateau_improvement * abs(self.best):
+            return MutationStrength(config.mutation_rate, config.mutation_std, best_validation)
+        stagnant = self.stagnant + 1
+        if stagnant % config.plateau_generations:
+            return MutationStrength(self.rate, self.std, self.best, stagnant)
+        return MutationStrength(
+            _grown(self.rate, config.mutation_growth, config.max_mutation_rate),
+            _grown(self.std, config.mutation_growth, config.max_mutation_std),
+            self.best,
+            stagnant,
+        )
+
+
+def plan(
+    fitness: list[float], strength: MutationStrength, config: EvolutionConfig, rng: np.random.Generator
+) -> list[Recipe]:
+    """A recipe for each slot, given the fitness of the member in it (higher is better).
+
+    The fittest are kept where they are; the last of them gives way to the champion, unless it is the only one. Children
+    take the other slots: crossed parents win tournaments over the population, mutants come from elites.
+    """
+    counts = Counts.of(config)
+    ranking = sorted(range(len(fitness)), key=lambda slot: (-fitness[slot], slot))
+    elites = ranking[: counts.elites]
+    recipes: list[Recipe] = [Keep()] * len(fitness)
+    if len(elites) > 1:
+        recipes[elites[-1]] = Champion()
+    for number, slot in enumerate(sorted(ranking[counts.elites :])):
+        if number < counts.crossed:
+            first, second = _tournament(ranking, config, rng), _tournament(ranking, config, rng)
+            recipes[slot] = Cross(first, second, float(rng.uniform(config.min_blend, config.max_blend)))
+        else:
+            recipes[slot] = Mutate(elites[int(rng.integers(len(elites)))], strength.rate, strength.std)
+    return recipes
+
+
+def _tournament(ranking: list[int], config: EvolutionConfig, rng: np.random.Generator) -> int:
+    """The fittest of `tournament_size` slots drawn with replacement."""
+    return ranking[int(rng.integers(len(ranking), size=config.tournament_size).min())]
+
+
+def _grown(value: float, factor: float, cap: float) -> float:
+    """A base above the cap stays as configured."""
+    return max(value, min(value * factor, cap))

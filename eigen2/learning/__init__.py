@@ -1,0 +1,1 @@
+"""Gradient learning: networks, the replay buffer, and the agent that learns from it."""

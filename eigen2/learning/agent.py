@@ -1,0 +1,311 @@
+"""The agent: acts on days, learns from transitions by DDPG with a per-stock critic.
+
+DDPG is Lillicrap et al. 2015 (arXiv 1509.02971). Because the market does not react to the agent, it departs from the
+paper in three points: the reward of a purchase is credited to the day of its decision; the critic values the one stock
+that was bought instead of the whole action; the actor's loss sees the purchase as a soft choice over the convictions.
+"""
+
+import copy
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from eigen2.config import AgentConfig, DDPGConfig, RulesConfig
+from eigen2.learning.networks import Encoding, Networks
+from eigen2.learning.replay import Sample
+from eigen2.market.market import Market
+from eigen2.trading.ledger import Slices
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Actions(NamedTuple):
+    """What an agent wants on K slices of D days: conviction and target_pct [K, D, S], attention [C]."""
+
+    conviction: NDArray[np.float32]
+    target_pct: NDArray[np.float32]
+    attention: NDArray[np.float32]
+
+
+class MarketView(NamedTuple):
+    """The market as an agent sees it: inputs [T, C, F] on its device, stocks [S] column numbers.
+
+    credit_scale: credits are divided by it, so that critics learn values near 1.
+    """
+
+    inputs: Tensor
+    stocks: Tensor
+    credit_scale: float
+
+    @classmethod
+    def of(cls, market: Market, rules: RulesConfig, device: torch.device) -> "MarketView":
+        """The view of a market; on a CPU it shares the market's memory."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            inputs = torch.as_tensor(market.features, device=device)
+        return cls(inputs, torch.tensor(market.stocks, device=device), credit_scale(market, rules))
+
+    def window(self, first_days: Tensor, days: int, history: int) -> Tensor:
+        """Inputs of blocks that start on `first_days` [B], with the history before them: [history + days, B, C, F]."""
+        offsets = torch.arange(-history, days, device=first_days.device)
+        return self.inputs[first_days[None, :] + offsets[:, None]]
+
+
+def credit_scale(market: Market, rules: RulesConfig) -> float:
+    """A typical credit: the std of a stock's move over the holding period on training days, at full size."""
+    span, close = market.splits.training, market.stock_prices.close
+    days = np.arange(span.first, span.last + 1 - rules.max_holding_period)
+    move_pct = 100 * (close[days + rules.max_holding_period] / close[days] - 1)
+    return float(np.nanstd(move_pct)) * rules.max_coefficient * (1 + rules.loss_penalty_multiplier) / 2
+
+
+class Agent:
+    """One learner. Its genome is its networks' parameters; targets and optimisers are the rest of its state."""
+
+    def __init__(self, agent: AgentConfig, ddpg: DDPGConfig, rules: RulesConfig, market: MarketView, seed: int) -> None:
+        self._config, self._ddpg, self._rules, self._market = agent, ddpg, rules, market
+        self._device = market.inputs.device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._online = Networks(
+                features=market.inputs.shape[2],
+                columns=market.inputs.shape[1],
+                hidden=agent.hidden_size,
+                context_days=agent.context_days,
+            ).to(self._device)
+        self._start_learning()
+
+    def _start_learning(self) -> None:
+        """Fresh targets and optimisers for the networks as they are."""
+        self._target = copy.deepcopy(self._online).requires_grad_(False)
+        decay = self._ddpg.weight_decay
+        value_networks = [*self._online.encoder.parameters(), *self._online.critic.parameters()]
+        self._critic_optimiser = torch.optim.AdamW(
+            value_networks, lr=self._ddpg.critic_lr, weight_decay=decay, fused=True
+        )
+        self._actor_optimiser = torch.optim.AdamW(
+            self._online.actor.parameters(), lr=self._ddpg.actor_lr, weight_decay=decay, fused=True
+        )
+
+    # --- acting ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def act(self, slices: Slices, noise: float = 0.0, rng: np.random.Generator | None = None) -> Actions:
+        """Actions for every trading day of the slices, from one pass of the encoder.
+
+        noise: std of exploration as a share of each action's range, drawn from `rng`.
+        """
+        encoding = self._encode(self._online, torch.as_tensor(slices.starts, device=self._device), slices.trading_days)
+        conviction, target = self._online.actor(encoding.columns[:, :, self._market.stocks], encoding.context)
+        wanted = conviction.transpose(0, 1).cpu().numpy()
+        share = target.transpose(0, 1).cpu().numpy()
+        if noise > 0 and rng is not None:
+            wanted = wanted + rng.normal(0, noise * self._config.conviction_range, wanted.shape).astype(np.float32)
+            share = np.clip(share + rng.normal(0, noise, share.shape).astype(np.float32), 0, 1)
+        low, high = self._rules.min_target_pct, self._rules.max_target_pct
+        attention = encoding.attention.mean(dim=(0, 1)).cpu().numpy()
+        return Actions(wanted, low + share * (high - low), attention)
+
+    def _encode(self, networks: Networks, first_days: Tensor, days: int) -> Encoding:
+        encoding: Encoding = networks.encoder(self._market.window(first_days, days, networks.encoder.history))
+        return encoding
+
+    # --- learning -------------------------------------------------------------------------------------------------
+
+    def learn(self, sample: Sample, block_days: int) -> dict[str, float]:
+        """One update for each of the sample's U batches; returns the mean of each training metric."""
+        totals: dict[str, float] = {}
+        for first_days, rows in zip(sample.first_days, sample.rows, strict=True):
+            for name, value in self.update(first_days, rows, block_days).items():
+                totals[name] = totals.get(name, 0.0) + value / len(sample.rows)
+        return totals
+
+    def update(self, first_days: NDArray[np.int64], rows: NDArray[np.void], block_days: int) -> dict[str, float]:
+        """One DDPG update from [B, m] transitions in B blocks of days: the mean over all of them, clipped once."""
+        batches = list(self._micro_batches(first_days, rows))
+        share = [len(batch.rows) / len(rows) for batch in batches]
+
+        self._critic_optimiser.zero_grad()
+        losses, values, encodings = [], [], []
+        for batch, weight in zip(batches, share, strict=True):
+            encoding, loss, value = self._critic_loss(batch, block_days)
+            (loss * weight).backward()
+            encodings.append(Encoding(*(part.detach() for part in encoding)))
+            losses.append(loss.item() * weight)
+            values.append(value.item() * weight)
+        grad_norm = self._step(self._critic_optimiser)
+
+        self._actor_optimiser.zero_grad()
+        self._online.critic.requires_grad_(False)
+        actor_losses = []
+        for encoding, weight in zip(encodings, share, strict=True):
+            loss = self._actor_loss(encoding)
+            (loss * weight).backward()
+            actor_losses.append(loss.item() * weight)
+        self._online.critic.requires_grad_(True)
+        self._step(self._actor_optimiser)
+
+        self._move_targets()
+        return {
+            "actor_loss": sum(actor_losses),
+            "critic_loss": sum(losses),
+            "q_mean": sum(values),
+            "grad_norm": grad_norm,
+        }
+
+    def _micro_batches(self, first_days: NDArray[np.int64], rows: NDArray[np.void]) -> Iterator["_Batch"]:
+        pieces = min(self._ddpg.micro_batches, len(rows))
+        for days, part in zip(np.array_split(first_days, pieces), np.array_split(rows, pieces), strict=True):
+            yield _Batch.of(days, part, self._device)
+
+    def _critic_loss(self, batch: "_Batch", block_days: int) -> tuple[Encoding, Tensor, Tensor]:
+        """(Q(s, a) - y)^2 with y = credit + gamma * Q'(s', mu'(s')) (equation 5 of the paper)."""
+        encoding = self._encode(self._online, batch.first_days, block_days)
+        q = self._value_of_purchases(encoding, batch)
+        with torch.no_grad():
+            y = batch.credit / self._market.credit_scale
+            y = y + self._ddpg.gamma * ~batch.done * self._next_value(batch, block_days)
+        return encoding, F.mse_loss(q, y), q.detach().mean()
+
+    def _value_of_purchases(self, encoding: Encoding, batch: "_Batch") -> Tensor:
+        """Q of the executed actions: their size times the bought stock's value, plus the day's own value; [B, m]."""
+        block = torch.arange(len(batch.rows), device=self._device)[:, None]
+        column = self._market.stocks[batch.stock.clamp(min=0)]
+        own = encoding.columns[batch.offset, block, column]
+        context = encoding.context[batch.offset, block]
+        low, high = self._rules.min_target_pct, self._rules.max_target_pct
+        target = (batch.target_pct - low) / max(high - low, 1e-6)
+        size = batch.coefficient / self._rules.max_coefficient
+        purchase = self._online.critic.purchase(own.unsqueeze(-2), context, target.unsqueeze(-1)).squeeze(-1)
+        return size * purchase + self._online.critic.state(context)
+
+    def _next_value(self, batch: "_Batch", block_days: int) -> Tensor:
+        """Q'(s', mu'(s')) of the day after each transition, [B, m]."""
+        encoding = self._encode(self._target, batch.first_days + 1, block_days)
+        stocks = encoding.columns[:, :, self._market.stocks]
+        conviction, target = self._target.actor(stocks, encoding.context)
+        value = self._soft_choice(conviction, stocks, encoding, target, self._target)
+        value = value + self._target.critic.state(encoding.context)
+        return value[batch.offset, torch.arange(len(batch.rows), device=self._device)[:, None]]
+
+    def _soft_choice(
+        self, conviction: Tensor, stocks: Tensor, encoding: Encoding, target: Tensor, networks: Networks
+    ) -> Tensor:
+        """Expected value of a purchase drawn by softmax over the convictions, [n, B]."""
+        value = networks.critic.purchase(stocks, encoding.context, target)
+        seen = encoding.attention[..., self._market.stocks] > 0
+        choice = conviction.masked_fill(~seen, torch.finfo(conviction.dtype).min).softmax(dim=-1)
+        return (choice * torch.sigmoid(conviction) * value).sum(dim=-1)
+
+    def _actor_loss(self, encoding: Encoding) -> Tensor:
+        """-Q(s, mu(s)) over all days of the blocks (equation 6 of the paper), and a light pull on the convictions."""
+        stocks = encoding.columns[:, :, self._market.stocks]
+        conviction, target = self._online.actor(stocks, encoding.context)
+        value = self._soft_choice(conviction, stocks, encoding, target, self._online)
+        return self._ddpg.conviction_l2 * conviction.square().mean() - value.mean()
+
+    def _step(self, optimiser: torch.optim.Optimizer) -> float:
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self._ddpg.max_grad_norm)
+        optimiser.step()
+        return float(norm)
+
+    @torch.no_grad()
+    def _move_targets(self) -> None:
+        """theta' <- tau * theta + (1 - tau) * theta'."""
+        torch._foreach_lerp_(list(self._target.parameters()), list(self._online.parameters()), self._ddpg.tau)
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def genome(self) -> Arrays:
+        """A copy of the parameters, name -> array."""
+        return _arrays_of(self._online)
+
+    def become(self, genome: Arrays) -> None:
+        """Take on a genome, with fresh targets and optimisers."""
+        _load_arrays(self._online, genome)
+        self._start_learning()
+
+    def state(self) -> Arrays:
+        """Everything that decides how the agent acts and learns on, name -> array."""
+        state = {f"online/{name}": value for name, value in _arrays_of(self._online).items()}
+        state |= {f"target/{name}": value for name, value in _arrays_of(self._target).items()}
+        for name, optimiser in self._optimisers():
+            for number, moments in optimiser.state_dict()["state"].items():
+                state |= {f"{name}/{number}/{key}": _numpy(value) for key, value in moments.items()}
+        return state
+
+    def load_state(self, state: Arrays) -> None:
+        """Restore what `state` gave."""
+        _load_arrays(self._online, _part(state, "online/"))
+        self._start_learning()
+        _load_arrays(self._target, _part(state, "target/"))
+        for name, optimiser in self._optimisers():
+            moments: dict[int, dict[str, Tensor]] = {}
+            for key, value in _part(state, f"{name}/").items():
+                number, _, moment = key.partition("/")
+                moments.setdefault(int(number), {})[moment] = torch.from_numpy(np.array(value))
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": moments, "param_groups": groups})
+
+    def _optimisers(self) -> list[tuple[str, torch.optim.Optimizer]]:
+        return [("critic_adam", self._critic_optimiser), ("actor_adam", self._actor_optimiser)]
+
+
+class _Batch(NamedTuple):
+    """[B] first days of the blocks and [B, m] transitions, as tensors; offset is the day within its block."""
+
+    first_days: Tensor
+    rows: NDArray[np.void]
+    offset: Tensor
+    stock: Tensor
+    coefficient: Tensor
+    target_pct: Tensor
+    credit: Tensor
+    done: Tensor
+
+    @classmethod
+    def of(cls, first_days: NDArray[np.int64], rows: NDArray[np.void], device: torch.device) -> "_Batch":
+        def tensor(array: NDArray[Any]) -> Tensor:
+            return torch.as_tensor(np.ascontiguousarray(array), device=device)
+
+        return cls(
+            first_days=tensor(first_days),
+            rows=rows,
+            offset=tensor(rows["day"] - first_days[:, None]),
+            stock=tensor(rows["stock"].astype(np.int64)),
+            coefficient=tensor(rows["coefficient"]),
+            target_pct=tensor(rows["target_pct"]),
+            credit=tensor(rows["credit"]),
+            done=tensor(rows["done"]),
+        )
+
+
+def _numpy(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().cpu().numpy().copy()
+    return array
+
+
+def _arrays_of(networks: Networks) -> Arrays:
+    return {name: _numpy(value) for name, value in networks.named_parameters()}
+
+
+@torch.no_grad()
+def _load_arrays(networks: Networks, arrays: Arrays) -> None:
+    parameters = dict(networks.named_parameters())
+    if parameters.keys() != arrays.keys():
+        raise ValueError(f"a genome of {len(arrays)} arrays does not fit networks of {len(parameters)}")
+    for name, value in arrays.items():
+        if value.shape != tuple(parameters[name].shape):
+            raise ValueError(f"{name} has shape {value.shape}, the networks need {tuple(parameters[name].shape)}")
+        parameters[name].copy_(torch.from_numpy(np.array(value)))
+
+
+def _part(state: Arrays, prefix: str) -> Arrays:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -1,0 +1,137 @@
+"""The networks of an agent.
+
+Tensors are time-major, [n, B, C, ...]: n consecutive days, B blocks of days, C columns. A tap of a causal
+convolution is then a contiguous slice of days.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+KERNEL = 4  # taps of a convolution: with dilations 1, 4, 16 it sees 64 days
+
+
+def dilations(context_days: int) -> list[int]:
+    """Dilations of the layers whose receptive field is the largest that fits `context_days`.
+
+    They grow by the kernel's size, so no day is skipped; the last takes what is left.
+    """
+    left, dilation, found = context_days - 1, 1, []
+    while left >= KERNEL - 1:
+        step = min(dilation, left // (KERNEL - 1))
+        found.append(step)
+        left -= step * (KERNEL - 1)
+        dilation *= KERNEL
+    return found
+
+
+class CausalBlock(nn.Module):
+    """A residual causal convolution over days: output day t reads days t, t-d, t-2d, t-3d (van den Oord 2016)."""
+
+    def __init__(self, hidden: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.span = dilation * (KERNEL - 1)
+        self.norm = nn.LayerNorm(hidden)
+        self.taps = nn.Linear(KERNEL * hidden, hidden)
+        self.mix = nn.Linear(hidden, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, ..., H] -> [n - span, ..., H]."""
+        days = x.shape[0] - self.span
+        y = self.norm(x)
+        taps = [y[k * self.dilation : k * self.dilation + days] for k in range(KERNEL)]
+        return x[self.span :] + self.mix(F.gelu(self.taps(torch.cat(taps, dim=-1))))
+
+
+class Encoding(NamedTuple):
+    """What the encoder makes of n days: [n, B, C, H] features of every column, [n, B, H] context of the market,
+    [n, B, C] attention over the columns."""
+
+    columns: Tensor
+    context: Tensor
+    attention: Tensor
+
+
+class Encoder(nn.Module):
+    """Causal convolutions over time, the same for every column, then attention with one learned query over columns.
+
+    A learned bias a column lets it tell columns apart. The last input feature says whether a column is seen.
+    """
+
+    def __init__(self, features: int, columns: int, hidden: int, context_days: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(features, hidden)
+        self.column = nn.Parameter(torch.randn(columns, hidden) * 0.1)
+        self.blocks = nn.Sequential(*(CausalBlock(hidden, d) for d in dilations(context_days)))
+        self.norm = nn.LayerNorm(hidden)
+        self.query = nn.Parameter(torch.randn(hidden) * hidden**-0.5)
+        self.key = nn.Linear(hidden, hidden)
+        self.value = nn.Linear(hidden, hidden)
+        self.history = sum(block.span for block in self.blocks)  # type: ignore[misc]
+
+    def forward(self, x: Tensor) -> Encoding:
+        """[history + n, B, C, F] -> the encoding of the last n days."""
+        seen = x[self.history :, ..., -1] > 0
+        columns = self.norm(self.blocks(self.embed(x) + self.column))
+        scores = (self.key(columns) @ self.query) * columns.shape[-1] ** -0.5
+        attention = scores.masked_fill(~seen, torch.finfo(scores.dtype).min).softmax(dim=-1)
+        context = torch.einsum("nbc,nbch->nbh", attention, self.value(columns))
+        return Encoding(columns, context, attention)
+
+
+class StockHead(nn.Module):
+    """A small network of one stock: [own features, market context, extra inputs] -> outputs."""
+
+    def __init__(self, hidden: int, extra: int, outputs: int) -> None:
+        super().__init__()
+        self.own = nn.Linear(hidden + extra, hidden)
+        self.shared = nn.Linear(hidden, hidden)
+        self.out = nn.Linear(hidden, outputs)
+
+    def forward(self, own: Tensor, context: Tensor) -> Tensor:
+        """[..., S, H + extra], [..., H] -> [..., S, outputs]."""
+        return self.out(F.gelu(self.own(own) + self.shared(context).unsqueeze(-2)))
+
+
+class Actor(nn.Module):
+    """Per stock: conviction, unbounded, and the sale target in 0..1 of its range."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.head = StockHead(hidden, extra=0, outputs=2)
+
+    def forward(self, stocks: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """[..., S, H], [..., H] -> conviction [..., S], target [..., S]."""
+        out = self.head(stocks, context)
+        return out[..., 0], torch.sigmoid(out[..., 1])
+
+
+class Critic(nn.Module):
+    """Per stock: value of a purchase at full size, given its target; and the value of the day itself."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.head = StockHead(hidden, extra=1, outputs=1)
+        self.day = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 1))
+
+    def purchase(self, stocks: Tensor, context: Tensor, target: Tensor) -> Tensor:
+        """[..., S, H], [..., H], [..., S] -> [..., S]."""
+        own = torch.cat([stocks, target.unsqueeze(-1)], dim=-1)
+        return self.head(own, context).squeeze(-1)
+
+    def state(self, context: Tensor) -> Tensor:
+        """[..., H] -> [...]."""
+        return self.day(context).squeeze(-1)
+
+
+class Networks(nn.Module):
+    """Encoder, actor and critic of one agent; their parameters are its genome."""
+
+    def __init__(self, features: int, columns: int, hidden: int, context_days: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(features, columns, hidden, context_days)
+        self.actor = Actor(hidden)
+        self.critic = Critic(hidden)

@@ -1,0 +1,1 @@
+"""The rules of trading: what actions on a slice of days lead to."""

@@ -1,0 +1,1 @@
+"""Training: members, the trainer that drives them, and the folder a run leaves behind."""

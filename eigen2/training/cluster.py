@@ -1,0 +1,93 @@
+"""The Ray cluster under a run: joined or started, and what each member gets of it."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from eigen2.config import ResourcesConfig
+from eigen2.errors import ResourceError
+from eigen2.training.runtime import Share
+
+PRECISION = 10_000  # Ray counts resources in steps of 0.0001
+
+
+@dataclass(frozen=True)
+class Node:
+    """CPUs and GPUs of one machine."""
+
+    cpus: float
+    gpus: float
+
+
+def connect(resources: ResourcesConfig) -> str | None:
+    """Join the configured cluster, or start a local Ray on loopback; returns the dashboard's address, if there is one.
+
+    Raises ResourceError when the cluster can't be reached.
+    """
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if resources.address is None:
+        options |= {
+            "num_cpus": resources.num_cpus,
+            "include_dashboard": resources.dashboard,
+            "dashboard_host": "127.0.0.1",
+            "_node_ip_address": "127.0.0.1",
+        }
+    else:
+        options["address"] = resources.address
+    try:
+        context = ray.init(**options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = resources.address or "a local Ray"
+        raise ResourceError(f"resources.address: {where} can't be reached: {str(error).splitlines()[0]}") from error
+    return context.dashboard_url or None
+
+
+def nodes() -> list[Node]:
+    """The living machines of the connected cluster."""
+    alive = (node["Resources"] for node in ray.nodes() if node["Alive"])
+    return [Node(found.get("CPU", 0.0), found.get("GPU", 0.0)) for found in alive]
+
+
+def share_of_member(population: int, resources: ResourcesConfig, cluster: list[Node]) -> Share:
+    """What each member takes, so that all of them fit at once.
+
+    A GPU is shared by a whole number of members: its fraction is 1/k. Raises ResourceError saying what was asked, what
+    the cluster has, and what to change.
+    """
+    cpus, gpus = sum(node.cpus for node in cluster), sum(node.gpus for node in cluster)
+    on_gpu = resources.use_gpu == "always" or (resources.use_gpu == "auto" and gpus >= 1)
+    if on_gpu and gpus < 1:
+        raise ResourceError(
+            "resources.use_gpu is always, but the cluster has no GPU; set resources.use_gpu=auto or add a GPU node"
+        )
+    share = Share(
+        cpus=resources.cpus_per_member or _rounded(min(1.0, cpus / population)),
+        gpus=_rounded(1 / _members_per_gpu(population, resources, int(gpus))) if on_gpu else 0.0,
+    )
+    room = sum(_room(node, share) for node in cluster)
+    if room < population:
+        raise ResourceError(
+            f"{population} members of {share.cpus:g} CPUs and {share.gpus:g} GPUs each were asked for, but the cluster "
+            f"has {cpus:g} CPUs and {gpus:g} GPUs on {len(cluster)} nodes, room for {room}; lower "
+            "evolution.population_size or resources.cpus_per_member, raise resources.members_per_gpu, or add nodes"
+        )
+    return share
+
+
+def _members_per_gpu(population: int, resources: ResourcesConfig, gpus: int) -> int:
+    return resources.members_per_gpu or -(-population // gpus)
+
+
+def _room(node: Node, share: Share) -> int:
+    """Members that fit on a node: whole ones, each on one of its GPUs."""
+    by_cpu = int((node.cpus + 1e-9) / share.cpus)
+    if not share.gpus:
+        return by_cpu
+    return min(by_cpu, int(node.gpus) * int((1 + 1e-9) / share.gpus))
+
+
+def _rounded(share: float) -> float:
+    """Rounded down to what Ray can count, so that k shares of 1/k always fit."""
+    return max(int(share * PRECISION + 1e-6), 1) / PRECISION

@@ -1,0 +1,129 @@
+"""A member: one slot of the population. A plain class; run as an actor, it does not know where it is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eigen2.config import Config
+from eigen2.errors import RunError
+from eigen2.evaluation.scores import mean_score, score_slices
+from eigen2.evaluation.slices import mean_of_worst
+from eigen2.evolution.operators import blend, diversity, mutate
+from eigen2.evolution.plan import Champion, Cross, Mutate, Recipe
+from eigen2.learning.agent import Actions, Agent, Arrays, MarketView
+from eigen2.learning.replay import BatchShape, Sample, rows_of
+from eigen2.market.market import Market
+from eigen2.randomness import stream, torch_seed
+from eigen2.trading.ledger import Ledger, Slices
+from eigen2.trading.rules import settle
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a member played a generation.
+
+    fitness, validation_fitness: mean of the worst slices; validation: mean score of the validation slices;
+    importance: [C] mean attention to each column.
+    """
+
+    fitness: float
+    validation_fitness: float
+    validation: dict[str, float]
+    importance: NDArray[np.float32]
+
+
+class Member:
+    """An agent and the market it trades on."""
+
+    def __init__(self, number: int, config: Config, market: Market, gpu_share: float) -> None:
+        """gpu_share: the part of a GPU's memory this member may use; 0 runs on the CPU."""
+        torch.set_num_threads(config.resources.threads_per_member)
+        device = torch.device("cuda" if gpu_share > 0 else "cpu")
+        if gpu_share > 0:
+            torch.cuda.set_per_process_memory_fraction(gpu_share)
+        self._number, self._config, self._market = number, config, market
+        self._prices = market.stock_prices
+        seed = torch_seed(config.run.seed, 0, number, "networks")
+        view = MarketView.of(market, config.rules, device)
+        self._agent = Agent(config.agent, config.ddpg, config.rules, view, seed)
+
+    def ready(self) -> int:
+        """The member's number, once it stands."""
+        return self._number
+
+    def play(self, generation: int, training: Slices, validation: Slices) -> tuple[Outcome, NDArray[np.void]]:
+        """Play with exploration on training slices, without on validation slices: (outcome, transitions).
+
+        Raises RunError when the networks put out NaN or infinity.
+        """
+        rng = stream(self._config.run.seed, generation, self._number, "exploration")
+        _, played = self._settle(training, generation, noise_in(self._config, generation), rng)
+        actions, checked = self._settle(validation, generation)
+        worst = self._config.slices.worst_slices
+        outcome = Outcome(
+            fitness=mean_of_worst(played.fitness, worst),
+            validation_fitness=mean_of_worst(checked.fitness, worst),
+            validation=mean_score(score_slices(checked, self._prices, self._config.rules)),
+            importance=actions.attention,
+        )
+        return outcome, rows_of(played)
+
+    def train(self, generation: int, sample: Sample) -> dict[str, float]:
+        """One update for each batch of the sample; returns the means of the training metrics.
+
+        Raises RunError when a loss is not finite.
+        """
+        metrics = self._agent.learn(sample, BatchShape.of(self._config.ddpg, self._config.replay).days)
+        self._require_finite(generation, *metrics.values())
+        return metrics
+
+    def breed(self, generation: int, recipe: Recipe, *parents: Arrays) -> None:
+        """Become what the recipe makes of the parents' genomes."""
+        rng = stream(self._config.run.seed, generation, self._number, "mutation")
+        match recipe, parents:
+            case Cross(alpha=alpha), (first, second):
+                self._agent.become(blend(first, second, alpha))
+            case Mutate(rate=rate, std=std), (parent,):
+                self._agent.become(mutate(parent, rate, std, rng))
+            case Champion(), (champion,):
+                self._agent.become(champion)
+
+    def compare(self, *genomes: Arrays) -> float:
+        """The diversity of genomes; asked of a member because the driver holds no arrays."""
+        return diversity(list(genomes))
+
+    def genome(self) -> Arrays:
+        """The agent's parameters, name -> array."""
+        return self._agent.genome()
+
+    def state(self) -> Arrays:
+        """Everything that decides how the member acts and learns on, name -> array."""
+        return self._agent.state()
+
+    def load_state(self, state: Arrays) -> None:
+        """Restore what `state` gave."""
+        self._agent.load_state(state)
+
+    def _settle(self, slices: Slices, generation: int, noise: float = 0.0, rng: Any = None) -> tuple[Actions, Ledger]:
+        actions = self._agent.act(slices, noise, rng)
+        self._require_finite(generation, actions.conviction, actions.target_pct)
+        ledger = settle(
+            self._prices, slices, actions.conviction, actions.target_pct, self._config.rules, self._config.ddpg.gamma
+        )
+        return actions, ledger
+
+    def _require_finite(self, generation: int, *values: Any) -> None:
+        if not all(np.isfinite(value).all() for value in values):
+            raise RunError(
+                f"member {self._number} put out NaN or infinity in generation {generation}, which is not scored; "
+                "lower ddpg.actor_lr or ddpg.critic_lr, or check the data report for spikes"
+            )
+
+
+def noise_in(config: Config, generation: int) -> float:
+    """Exploration in a generation, as a share of each action's range: it decays with every trading day played."""
+    played = generation * config.slices.training_slices * config.slices.trading_days
+    return max(config.ddpg.min_noise, config.ddpg.noise_scale * config.ddpg.noise_decay**played)

@@ -1,0 +1,69 @@
+"""The figures of a generation, by the names that every listener knows; see docs/architecture.md for their list."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eigen2.evolution.plan import MutationStrength
+from eigen2.training.member import Outcome
+
+Row = dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The champion: which member of which generation, and how it did on validation."""
+
+    generation: int
+    member: int
+    validation_fitness: float
+    validation: dict[str, float]
+
+
+def best_of(fitness: list[float], before: float | None) -> float:
+    """The best fitness ever, given that of the generations before."""
+    return max(fitness) if before is None else max(before, *fitness)
+
+
+def of_fitness(fitness: list[float], best_ever: float) -> Row:
+    """The population's fitness on training slices."""
+    return {
+        "fitness/mean": float(np.mean(fitness)),
+        "fitness/max": max(fitness),
+        "fitness/min": min(fitness),
+        "fitness/std": float(np.std(fitness)),
+        "fitness/best_ever": best_ever,
+    }
+
+
+def of_validation(leader: Outcome, best: Best) -> Row:
+    """The generation's best member on validation: its fitness, its mean score; and the champion's fitness."""
+    figures = leader.validation
+    return {
+        "validation/fitness": leader.validation_fitness,
+        "validation/best_ever": best.validation_fitness,
+        "validation/total_return": figures["total_return_pct"],
+        "validation/sharpe_ratio": figures["sharpe_ratio"],
+        "validation/max_drawdown": figures["max_drawdown_pct"],
+        "validation/win_rate": figures["win_rate"],
+        "validation/avg_trade_duration": figures["avg_trade_duration"],
+        "validation/num_trades": figures["num_trades"],
+    }
+
+
+def of_evolution(strength: MutationStrength, diversity: float) -> Row:
+    """How strongly the generation mutates, for how long it has not progressed, how unlike its members are."""
+    return {
+        "evolution/mutation_rate": strength.rate,
+        "evolution/mutation_std": strength.std,
+        "evolution/plateau": strength.stagnant,
+        "evolution/diversity": diversity,
+    }
+
+
+def of_importance(outcomes: list[Outcome], columns: tuple[str, ...]) -> Row:
+    """Entropy of the mean attention over columns, 1 where all get the same; the column that gets most."""
+    weights = np.mean([outcome.importance for outcome in outcomes], axis=0, dtype=np.float64)
+    weights = weights / weights.sum()
+    entropy = -float((weights * np.log(weights + 1e-12)).sum()) / float(np.log(max(len(weights), 2)))
+    return {"importance/entropy": entropy, "importance/top": columns[int(weights.argmax())]}

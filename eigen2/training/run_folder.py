@@ -1,0 +1,60 @@
+"""The folder a run leaves behind: where each file lies, and how a run is found again."""
+
+import os
+import uuid
+from datetime import datetime
+from pathlib import Path
+
+from eigen2.config import Config, dump_config, load_config
+from eigen2.errors import ConfigError, RunError
+
+
+class RunFolder:
+    """Paths of `runs/<name>/`; see docs/architecture.md for what each file holds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.config = path / "config.yaml"
+        self.id = path / "run_id"
+        self.data_report = path / "data_report.txt"
+        self.metrics = path / "metrics.jsonl"
+        self.lineage = path / "lineage.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.champion = path / "champion.safetensors"
+        self.trades = path / "trades.csv"
+        self.equity = path / "equity.csv"
+        self.results = path / "results.txt"
+        self.fitness_plot = path / "fitness.png"
+        self.equity_plot = path / "equity.png"
+
+    @classmethod
+    def create(cls, config: Config) -> "RunFolder":
+        """A new run's folder with its config. Raises ConfigError if the name is taken, RunError if it can't be made."""
+        name = config.run.name or datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = cls(Path(config.run.runs_dir) / name)
+        try:
+            folder.path.mkdir(parents=True)
+            folder.id.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
+            folder.config.write_text(dump_config(config), encoding="utf-8")
+        except FileExistsError as error:
+            raise ConfigError(
+                f"run {folder.path} exists; go on with `eigen2 train --resume {folder.path}` or choose another --name"
+            ) from error
+        except OSError as error:
+            raise RunError(f"run folder {folder.path} can't be written: {error.strerror}") from error
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> tuple["RunFolder", Config]:
+        """A run's folder and the config it was started with. Raises RunError if there is none."""
+        folder = cls(path)
+        if not folder.config.is_file():
+            raise RunError(f"{path} is not a run folder: it has no config.yaml")
+        if not os.access(path, os.W_OK):
+            raise RunError(f"run folder {path} can't be written: permission denied")
+        return folder, load_config(folder.config)
+
+    def identity(self) -> str:
+        """The run's id for W&B: it stays the same however often the run is resumed."""
+        return self.id.read_text(encoding="utf-8").strip()
