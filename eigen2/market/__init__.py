@@ -1,0 +1,1 @@
+"""The market: reading, cleaning and building the arrays that a population trades on."""
