@@ -18,8 +18,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     config = load_config(None, [f"data.source={args.file}", *args.set])
-    length = config.slices.trading_days + config.settlement_days
-    market, report = build_market(config.data, config.features, config.splits, config.agent.context_days, length)
+    market, report = build_market(
+        config.data, config.features, config.splits, config.agent.context_days, config.slice_days
+    )
     console = Console()
     console.print(report.to_text(), markup=False, highlight=False)
     spans = {

@@ -89,7 +89,9 @@ class RulesConfig(Section):
 class SlicesConfig(Section):
     """The episodes of a generation."""
 
-    training_slices: int = Field(5, ge=1, le=1_000, description="random slices of training days a generation")
+    training_slices: int = Field(
+        5, ge=1, le=1_000, description="random slices a generation, one from each equal stretch of the training days"
+    )
     validation_slices: int = Field(3, ge=1, le=1_000, description="fixed slices of the validation days")
     trading_days: int = Field(125, ge=1, description="days of a slice on which positions may open")
     settlement_days: int | None = Field(
@@ -216,6 +218,11 @@ class Config(Section):
             return self.slices.settlement_days
         return self.rules.max_holding_period + self.rules.fill_lag
 
+    @property
+    def slice_days(self) -> int:
+        """Days of a slice, settlement included."""
+        return self.slices.trading_days + self.settlement_days
+
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Self:
         for broken in (self._broken_rules(), self._broken_slices(), self._broken_learning()):
@@ -242,20 +249,23 @@ class Config(Section):
         fewest = min(slices.training_slices, slices.validation_slices)
         if slices.worst_slices > fewest:
             broken.append(f"slices.worst_slices is {slices.worst_slices}, but only {fewest} slices are played")
-        length = slices.trading_days + self.settlement_days
         for name, days in (
             ("validation_days", self.splits.validation_days),
             ("holdout_days", self.splits.holdout_days),
         ):
-            if days < length:
+            if days < self.slice_days:
                 broken.append(
                     f"splits.{name} is {days}, shorter than a slice: slices.trading_days {slices.trading_days} "
-                    f"+ slices.settlement_days {self.settlement_days} = {length}"
+                    f"+ slices.settlement_days {self.settlement_days} = {self.slice_days}"
                 )
         return broken
 
     def _broken_learning(self) -> list[str]:
         replay, evolution, broken = self.replay, self.evolution, []
+        if replay.block_days > self.slices.trading_days:
+            broken.append(
+                f"replay.block_days is {replay.block_days}, above slices.trading_days {self.slices.trading_days}"
+            )
         if replay.buffer_warmup > replay.buffer_size:
             broken.append(
                 f"replay.buffer_warmup is {replay.buffer_warmup}, above replay.buffer_size {replay.buffer_size}"

@@ -9,11 +9,15 @@ from eigen2.trading.ledger import Slices
 
 
 def training_slices(market: Market, config: Config, generation: int) -> Slices:
-    """The random slices of a generation, the same for every member, anywhere in the training days."""
-    span = market.splits.training
-    length = config.slices.trading_days + config.settlement_days
+    """The random slices of a generation, the same for every member.
+
+    The possible starts are cut into equal stretches and one is drawn from each: every start is as likely as any other,
+    but no generation is all crash or all boom, so fitness can be compared from one to the next.
+    """
+    span, count = market.splits.training, config.slices.training_slices
     rng = stream(config.run.seed, generation, DRIVER, "training slices")
-    starts = rng.integers(span.first, span.last - length + 2, size=config.slices.training_slices)
+    share = (np.arange(count) + rng.random(count)) / count
+    starts = span.first + (share * (span.days - config.slice_days + 1)).astype(np.int64)
     return Slices(starts, config.slices.trading_days, config.settlement_days)
 
 
@@ -24,8 +28,7 @@ def validation_slices(market: Market, config: Config) -> Slices:
 
 def spread_slices(span: Span, count: int, config: Config) -> Slices:
     """`count` slices evenly spread over a span; one starts on its first day, one ends on its last."""
-    length = config.slices.trading_days + config.settlement_days
-    starts = np.linspace(span.first, span.last - length + 1, count).round().astype(np.int64)
+    starts = np.linspace(span.first, span.last - config.slice_days + 1, count).round().astype(np.int64)
     return Slices(starts, config.slices.trading_days, config.settlement_days)
 
 

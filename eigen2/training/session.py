@@ -26,8 +26,7 @@ from eigen2.training.trainer import Trainer
 
 def load_market(config: Config) -> tuple[Market, DataReport]:
     """The market a config names, and what cleaning it found."""
-    length = config.slices.trading_days + config.settlement_days
-    return build_market(config.data, config.features, config.splits, config.agent.context_days, length)
+    return build_market(config.data, config.features, config.splits, config.agent.context_days, config.slice_days)
 
 
 @dataclass(frozen=True)
@@ -110,4 +109,3 @@ def sinks_of(config: Config, folder: RunFolder, resumed: bool) -> dict[str, Sink
     )
     sinks: dict[str, Sink] = {"Ray's metrics": RayMetrics(folder.name)}
     return sinks | ({"W&B": wandb_sink} if wandb_sink else {})
-

@@ -1,0 +1,72 @@
+"""The table of results: how the champion did beside the baselines."""
+
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Result = tuple[str, str, Mapping[str, float]]
+
+TEXT_WIDTH = 100
+MISSING = "-"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of a score: its heading, its name in the score, the factor to the heading's unit, its decimals."""
+
+    heading: str
+    figure: str
+    factor: float
+    decimals: int
+
+
+COLUMNS = (
+    Column("total\nreturn %", "total_return_pct", 1, 1),
+    Column("\nSharpe", "sharpe_ratio", 1, 2),
+    Column("\nSortino", "sortino_ratio", 1, 2),
+    Column("max\ndrawdown %", "max_drawdown_pct", 1, 1),
+    Column("win\nrate %", "win_rate", 100, 0),
+    Column("\ntrades", "num_trades", 1, 0),
+    Column("days\nheld", "avg_trade_duration", 1, 1),
+    Column("expo-\nsure %", "exposure", 100, 0),
+    Column("turn-\nover", "turnover", 1, 2),
+)
+
+
+def results_table(rows: Sequence[Result]) -> Table:
+    """A table of (name, segment, figures), grouped by segment in the order given.
+
+    Figures are those of a score (`Score.as_dict`): pct figures in %, win_rate and exposure as shares; one that is
+    missing or not finite is shown as a dash.
+    """
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    table.add_column("", no_wrap=True)
+    for column in COLUMNS:
+        table.add_column(Text(column.heading), justify="right", no_wrap=True)
+    for segment, results in groupby(rows, key=lambda row: row[1]):
+        table.add_row(Text(segment, style="bold"))
+        for name, _, figures in results:
+            table.add_row(Text(f" {name}"), *_cells(figures))
+        table.add_section()
+    return table
+
+
+def results_text(rows: Sequence[Result]) -> str:
+    """The same table as plain text, for a file."""
+    console = Console(file=io.StringIO(), width=TEXT_WIDTH, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(results_table(rows))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def _cells(figures: Mapping[str, float]) -> Iterable[str]:
+    for column in COLUMNS:
+        value = figures.get(column.figure, math.nan)
+        yield f"{value * column.factor:.{column.decimals}f}" if math.isfinite(value) else MISSING

@@ -1,0 +1,1 @@
+"""Tracking: whoever listens to a run's metrics. The only part that knows W&B."""

@@ -1,0 +1,224 @@
+"""W&B: the real client, offline and against a stand-in on loopback. Each run in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eigen2.config import TrackingConfig
+from eigen2.errors import ConfigError
+from eigen2.tracking.credentials import credentials_source
+from eigen2.tracking.wandb_sink import WandbSink, choose_mode
+
+ROOT = Path(__file__).parents[2]
+STUB = ROOT.parent / "shared" / "tools" / "wandb_stub.py"
+KEY = "0123456789abcdef0123456789abcdef01234567"
+UNREACHABLE = "http://127.0.0.1:9"
+
+# first and last generation, folder, mode, whether to resume, whether the run completes
+PROGRAM = """
+import json, logging, sys
+from pathlib import Path
+from eigen2.config import Config, TrackingConfig
+from eigen2.tracking.wandb_sink import WandbSink
+logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
+first, last, folder, mode, resume, complete = json.loads(sys.argv[1])
+folder = Path(folder)
+tracking = TrackingConfig(wandb_mode=mode, wandb_project="p", wandb_group="g")
+dump = Config().model_dump(mode="json")
+sink = WandbSink.start(tracking, "a-name", folder, dump, "abcd1234", resume, init_timeout_s=4)
+for generation in range(first, last):
+    sink.log({"generation": generation, "fitness/mean": generation / 2})
+champion = folder / "champion.safetensors"
+champion.write_bytes(b"weights")
+sink.finish({"final/win_rate": 0.5} if complete else {}, champion if complete else None)
+sink.finish({}, None)
+print("ADDRESS", sink.address)
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home without keys, and nothing of W&B in the environment."""
+    for name in list(os.environ):
+        if name.startswith("WANDB_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+
+
+def run(
+    folder: Path, generations: tuple[int, int], mode: str, resume: bool = False, complete: bool = True
+) -> subprocess.CompletedProcess[str]:
+    arguments = json.dumps([*generations, str(folder), mode, resume, complete])
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def folders(folder: Path, kind: str) -> list[Path]:
+    return sorted((folder / "wandb").glob(f"{kind}-*-abcd1234"))
+
+
+# --- which mode -------------------------------------------------------------------------------------------------------
+
+
+def test_auto_is_offline_without_credentials_and_online_with_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_mode(TrackingConfig()) == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert choose_mode(TrackingConfig()) == "online"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert choose_mode(TrackingConfig()) == "offline"
+    assert choose_mode(TrackingConfig(wandb_mode="online")) == "online", "the config's word is last"
+
+
+def test_online_without_credentials_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="WANDB_API_KEY"):
+        choose_mode(TrackingConfig(wandb_mode="online"))
+
+
+def test_credentials_are_found_in_netrc_for_the_server_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine api.wandb.ai\n  login user\n  password {KEY}\n")
+    netrc.chmod(0o600)
+    assert credentials_source() == str(netrc)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:8080")
+    assert credentials_source() is None
+
+
+def test_a_broken_netrc_is_told_without_its_content(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "netrc").write_text(f"password {KEY}\n")
+    assert credentials_source() is None
+    assert "netrc" in caplog.text
+    assert KEY not in caplog.text
+
+
+def test_disabled_is_no_sink_and_leaves_no_trace(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert WandbSink.start(TrackingConfig(wandb_mode="disabled"), "a", folder, {}, "abcd1234", False) is None
+    assert not folder.exists()
+
+
+def test_w_and_b_is_not_imported_before_a_run_starts() -> None:
+    code = "import sys, eigen2.tracking.wandb_sink; sys.exit('wandb' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+# --- offline ----------------------------------------------------------------------------------------------------------
+
+
+def test_offline_writes_into_the_run_folder_quietly_and_without_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    done = run(tmp_path / "run", (0, 3), "offline")
+    (offline,) = folders(tmp_path / "run", "offline-run")
+    logged = (offline / "run-abcd1234.wandb").read_bytes()
+    for expected in (b"fitness/mean", b"final/win_rate", b"champion-abcd1234", b"champion.safetensors", b"a-name"):
+        assert expected in logged
+    assert done.stderr == ""
+    assert f"wandb sync {offline}" in done.stdout
+    assert "ADDRESS None" in done.stdout
+    leaks = [p for p in (tmp_path / "run").rglob("*") if p.is_file() and KEY.encode() in p.read_bytes()]
+    assert leaks == []
+    assert KEY not in done.stdout
+
+
+def test_a_server_out_of_reach_is_told_once_and_the_run_goes_on_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", UNREACHABLE)
+    done = run(tmp_path / "run", (0, 2), "auto")
+    assert done.stdout.count("can't be reached") == 1
+    assert "logged offline" in done.stdout
+    (offline,) = folders(tmp_path / "run", "offline-run")
+    assert b"fitness/mean" in (offline / "run-abcd1234.wandb").read_bytes()
+
+
+# --- against a stand-in server ------------------------------------------------------------------------------------
+
+
+class Server:
+    """A stand-in for W&B on loopback, and what it saw."""
+
+    def __init__(self, folder: Path) -> None:
+        port_file, self._record = folder / "port", folder / "record.json"
+        command = [sys.executable, str(STUB), "--quiet", "--port", "0", "--port-file", str(port_file)]
+        self._process = subprocess.Popen([*command, "--record", str(self._record)])
+        deadline = time.monotonic() + 20
+        while not (port_file.exists() and port_file.read_text().strip()):
+            assert time.monotonic() < deadline, "the stand-in did not start"
+            time.sleep(0.05)
+        self.address = f"http://127.0.0.1:{port_file.read_text().strip()}"
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(20)
+
+    def record(self) -> dict:
+        self.stop()
+        return json.loads(self._record.read_text())
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    if not STUB.exists():
+        pytest.skip("needs a stand-in for the W&B server, which is not part of this repository")
+    started = Server(tmp_path)
+    monkeypatch.setenv("WANDB_BASE_URL", started.address)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    yield started
+    started.stop()
+
+
+def test_online_logs_each_generation_the_config_and_the_champion(tmp_path: Path, server: Server) -> None:
+    done = run(tmp_path / "run", (0, 3), "auto")
+    assert f"ADDRESS {server.address}/stub-user/p/runs/abcd1234" in done.stdout
+    record = server.record()
+    seen = record["runs"]["abcd1234"]
+    assert [(step["_step"], step["generation"], step["fitness/mean"]) for step in seen["history"]] == [
+        (0, 0, 0),
+        (1, 1, 0.5),
+        (2, 2, 1),
+    ]
+    assert (seen["state"], seen["exitcode"], seen["display_name"]) == ("finished", 0, "a-name")
+    assert seen["summary"]["final/win_rate"] == 0.5
+    assert seen["config_received"]["ddpg"]["gamma"] == 0.99
+    assert KEY not in json.dumps(record)
+    assert "champion-abcd1234" in json.dumps(record["artifacts"])
+
+
+def test_a_run_that_did_not_complete_is_marked_failed(tmp_path: Path, server: Server) -> None:
+    run(tmp_path / "run", (0, 1), "online", complete=False)
+    assert server.record()["runs"]["abcd1234"]["exitcode"] == 1
+
+
+def test_a_resumed_run_goes_on_in_the_same_w_and_b_run(tmp_path: Path, server: Server) -> None:
+    run(tmp_path / "run", (0, 3), "online")
+    run(tmp_path / "run", (2, 5), "online", resume=True)
+    runs = server.record()["runs"]
+    assert list(runs) == ["abcd1234"]
+    assert [step["generation"] for step in runs["abcd1234"]["history"]] == [0, 1, 2, 3, 4]
+
+
+def test_sync_joins_the_offline_folders_of_a_resumed_run(tmp_path: Path, server: Server) -> None:
+    run(tmp_path / "run", (0, 2), "offline")
+    time.sleep(1.1)  # W&B names the folders by the second
+    run(tmp_path / "run", (2, 4), "offline", resume=True)
+    parts = folders(tmp_path / "run", "offline-run")
+    assert len(parts) == 2
+    command = [sys.executable, "-m", "wandb", "sync", "--yes", *map(str, parts)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    runs = server.record()["runs"]
+    assert [step["generation"] for step in runs["abcd1234"]["history"]] == [0, 1, 2, 3]
