@@ -146,10 +146,9 @@ def check_data(config: Config) -> Check:
     """Whether the market can be read and holds enough days for the default slices."""
     from eigen2.market.build import build_market  # not above: it brings pandas, which takes a second
 
-    slice_days = config.slices.trading_days + config.settlement_days
     try:
         market, report = build_market(
-            config.data, config.features, config.splits, config.agent.context_days, slice_days
+            config.data, config.features, config.splits, config.agent.context_days, config.slice_days
         )
     except Eigen2Error as error:
         return Check("data", "FAIL", f"{error}; correct the file or name another with --data")

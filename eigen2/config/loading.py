@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -35,7 +35,7 @@ def config_from_dict(values: Mapping[str, Any], source: str) -> Config:
         if field is None:
             nested.setdefault(section, {}).update(_fields_of_section(section, value, source))
         else:
-            nested.setdefault(section, {})[field] = value
+            nested.setdefault(section, {})[field] = _suited(field, value)
     try:
         return Config.model_validate(nested)
     except ValidationError as error:
@@ -70,16 +70,32 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: {name} is a section; name one of its fields")
     group = values.get(section)
     values.pop(field, None)
-    values[section] = {**(group if isinstance(group, dict) else {}), field: parse_value(text)}
+    values.pop(f"{section}.{field}", None)
+    values[section] = {**(group if isinstance(group, dict) else {}), field: _parsed(field, text)}
 
 
-def parse_value(text: str) -> Any:
-    """A value as YAML reads it; text such as 1e-5, which YAML 1.1 takes for a string, is a number."""
+def _parsed(field: str, text: str) -> Any:
+    """A value as YAML reads it; what a field of text is given stays text, even if it looks like a number or a date."""
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{text!r} is not a value YAML can read") from error
-    return number_of_text(value) if isinstance(value, str) else value
+    looks_otherwise = not isinstance(value, str | list | None)
+    return text.strip() if looks_otherwise and _is_text(field) else value
+
+
+def _suited(field: str, value: Any) -> Any:
+    """Text such as 1e-5, which YAML 1.1 takes for a string, as a number, unless the field holds text."""
+    return number_of_text(value) if isinstance(value, str) and not _is_text(field) else value
+
+
+def _is_text(field: str) -> bool:
+    """Whether a field holds text, or names."""
+    return _holds_text(type(Config.model_fields[SECTION_OF[field]].default).model_fields[field].annotation)
+
+
+def _holds_text(kind: object) -> bool:
+    return kind is str or any(_holds_text(part) for part in get_args(kind))
 
 
 def number_of_text(text: str) -> str | float:
@@ -113,7 +129,7 @@ def _fields_of_section(section: str, value: object, source: str) -> dict[str, An
     for field in value:
         if SECTION_OF.get(field) != section:
             raise ConfigError(f"{source}: unknown field {section}.{field}{_nearest(f'{section}.{field}')}")
-    return {field: number_of_text(v) if isinstance(v, str) else v for field, v in value.items()}
+    return {field: _suited(field, given) for field, given in value.items()}
 
 
 def _nearest(name: str) -> str:

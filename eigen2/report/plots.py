@@ -14,7 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from eigen2.tracking.files import write_atomically
+from eigen2.files import write_atomically
 
 Curves = Mapping[str, tuple[NDArray[np.datetime64], NDArray[np.float64]]]
 Lines = Sequence[tuple[str, str]]  # label, metric

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eigen2.errors import RunError
-from eigen2.tracking.files import write_atomically
+from eigen2.files import write_atomically
 from eigen2.tracking.sink import Row
 
 logger = logging.getLogger("eigen2")

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from eigen2.errors import RunError
+from eigen2.files import write_atomically, write_synced
 
 Arrays = dict[str, NDArray[Any]]
 FORMAT = 1
@@ -77,18 +78,16 @@ class Archive:
 
     def save_genome(self, path: Path, genome: Arrays) -> None:
         """Write a genome on its own, whole or not at all."""
-        aside = path.with_suffix(".partial")
-        _write_synced(aside, save(_contiguous(genome)))
-        aside.replace(path)
+        write_atomically(path, save(_contiguous(genome)))
 
     def _write(self, folder: Path, progress: dict[str, Any], parts: dict[str, Arrays]) -> None:
         files = {"progress.json": json.dumps(progress, indent=1).encode()}
         files |= {f"{name}.safetensors": save(_contiguous(arrays)) for name, arrays in parts.items()}
         manifest = {"format": FORMAT, "files": {name: _digest(content) for name, content in files.items()}}
         for name, content in files.items():
-            _write_synced(folder / name, content)
+            write_synced(folder / name, content)
         # the manifest comes last: without it a folder is no checkpoint
-        _write_synced(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+        write_synced(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
         _sync(folder)
 
     def _prune(self) -> None:
@@ -154,13 +153,6 @@ def _contiguous(arrays: Arrays) -> Arrays:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:

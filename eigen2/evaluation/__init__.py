@@ -1,0 +1,1 @@
+"""Evaluation: slices, scores, baselines, and the market as a standard environment."""
