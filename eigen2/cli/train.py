@@ -29,13 +29,13 @@ def run(args: argparse.Namespace) -> int:
     session = Session(config, folder, generation, sinks_of(config, folder, resume is not None), console)
     try:
         train(config, market, folder, runtime, share, session, generation)
-        summary = examine_run(folder, config, market, console)
+        summary = examine_run(folder, config, market, Console())
         session.finish(summary, folder.champion)
     except BaseException:
         session.finish({}, None)
         _say_how_to_go_on(console, folder)
         raise
-    console.print(f"run folder: {folder.path}", highlight=False)
+    Console().print(f"run folder: {folder.path}", highlight=False)
     return 0
 
 

@@ -34,9 +34,9 @@ COLUMNS = (
     Column("max\ndrawdown %", "max_drawdown_pct", 1, 1),
     Column("win\nrate %", "win_rate", 100, 0),
     Column("\ntrades", "num_trades", 1, 0),
-    Column("days\nheld", "avg_trade_duration", 1, 1),
+    Column("days\nheld", "avg_trade_duration", 1, 0),
     Column("expo-\nsure %", "exposure", 100, 0),
-    Column("turn-\nover", "turnover", 1, 2),
+    Column("turn-\nover", "turnover", 1, 1),
 )
 
 

@@ -111,8 +111,9 @@ def folder_name(generation: int) -> str:
 
 def generations_saved(folder: Path) -> list[int]:
     """Generations with a complete checkpoint, ascending."""
-    found = folder.glob("gen_[0-9]*")
-    return sorted(int(path.name.removeprefix("gen_")) for path in found if (path / MANIFEST).is_file())
+    complete = (path.parent.name for path in folder.glob(f"gen_*/{MANIFEST}") if path.is_file())
+    numbers = (name.removeprefix("gen_") for name in complete)
+    return sorted(int(number) for number in numbers if number.isdecimal() and len(number) >= 6)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

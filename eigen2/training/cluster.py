@@ -1,6 +1,7 @@
 """The Ray cluster under a run: joined or started, and what each member gets of it."""
 
 import logging
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from eigen2.config import ResourcesConfig
 from eigen2.errors import ResourceError
 from eigen2.training.runtime import Share
 
+KNOCK_S = 10.0
 PRECISION = 10_000  # Ray counts resources in steps of 0.0001
 
 
@@ -37,11 +39,19 @@ def connect(resources: ResourcesConfig) -> str | None:
     else:
         options["address"] = resources.address
     try:
+        _knock(resources.address or "")
         context = ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         where = resources.address or "a local Ray"
         raise ResourceError(f"resources.address: {where} can't be reached: {str(error).splitlines()[0]}") from error
     return context.dashboard_url or None
+
+
+def _knock(address: str) -> None:
+    """See that someone listens on host:port: Ray itself goes on trying for minutes. Raises OSError if no one does."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
 
 
 def nodes() -> list[Node]:
@@ -62,11 +72,12 @@ def share_of_member(population: int, resources: ResourcesConfig, cluster: list[N
         raise ResourceError(
             "resources.use_gpu is always, but the cluster has no GPU; set resources.use_gpu=auto or add a GPU node"
         )
-    share = Share(
-        cpus=resources.cpus_per_member or _rounded(min(1.0, cpus / population)),
-        gpus=_rounded(1 / _members_per_gpu(population, resources, int(gpus))) if on_gpu else 0.0,
-    )
-    room = sum(_room(node, share) for node in cluster)
+    gpu_share = _rounded(1 / _members_per_gpu(population, resources, int(gpus))) if on_gpu else 0.0
+    if resources.cpus_per_member:
+        share = Share(resources.cpus_per_member, gpu_share)
+    else:
+        share = _largest_that_fits(population, gpu_share, cluster)
+    room = _room(cluster, share)
     if room < population:
         raise ResourceError(
             f"{population} members of {share.cpus:g} CPUs and {share.gpus:g} GPUs each were asked for, but the cluster "
@@ -80,8 +91,19 @@ def _members_per_gpu(population: int, resources: ResourcesConfig, gpus: int) -> 
     return resources.members_per_gpu or -(-population // gpus)
 
 
-def _room(node: Node, share: Share) -> int:
-    """Members that fit on a node: whole ones, each on one of its GPUs."""
+def _largest_that_fits(population: int, gpu_share: float, cluster: list[Node]) -> Share:
+    """The largest share of a CPU with which all members fit; the smallest tried if none does."""
+    shares = {_rounded(min(1.0, node.cpus / k)) for node in cluster for k in range(1, population + 1)}
+    descending = [Share(cpus, gpu_share) for cpus in sorted(shares, reverse=True)]
+    return next((share for share in descending if _room(cluster, share) >= population), descending[-1])
+
+
+def _room(cluster: list[Node], share: Share) -> int:
+    """Members that fit on a cluster: whole ones, each on one node and one of its GPUs."""
+    return sum(_room_on(node, share) for node in cluster)
+
+
+def _room_on(node: Node, share: Share) -> int:
     by_cpu = int((node.cpus + 1e-9) / share.cpus)
     if not share.gpus:
         return by_cpu

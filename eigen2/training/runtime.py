@@ -101,6 +101,7 @@ class RayRuntime:
 
     def __init__(self, wait_s: float) -> None:
         self._wait_s = wait_s
+        self._names: dict[str, str] = {}  # of the parts, by their actors' ids
 
     def make(self, name: str, kind: type, share: Share, *args: Reference) -> Part:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -108,7 +109,9 @@ class RayRuntime:
         if share.with_driver:
             options["scheduling_strategy"] = here
         actor: Any = ray.remote(kind)
-        return RayPart(name, actor.options(**options).remote(*args))
+        handle = actor.options(**options).remote(*args)
+        self._names[handle._actor_id.hex()] = name
+        return RayPart(name, handle)
 
     def put(self, value: object) -> Reference:
         return ray.put(value)
@@ -130,13 +133,20 @@ class RayRuntime:
         except RayTaskError as error:
             if isinstance(error.cause, Eigen2Error):
                 raise error.cause from error
+            if isinstance(error.cause, RayActorError):
+                # a part failed because another, which was to give it something, died
+                raise self._death(error.cause, part, what) from error
             raise RunError(f"{part.name} failed to {what}: {_last_line(error)}") from error
         except RayActorError as error:
-            raise RunError(f"{part.name} died while it was to {what}: {_last_line(error)}") from error
+            raise self._death(error, part, what) from error
         except GetTimeoutError as error:
             raise ResourceError(
                 f"{part.name} did not {what} within {self._wait_s:g} s; raise resources.wait_s or free the machine"
             ) from error
+
+    def _death(self, error: RayActorError, part: Part, what: str) -> RunError:
+        name = self._names.get(error.actor_id, part.name)
+        return RunError(f"{name} died while it was to {what}: {_last_line(error)}")
 
 
 def _last_line(error: Exception) -> str:

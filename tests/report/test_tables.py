@@ -32,7 +32,7 @@ def line_of(text: str, name: str) -> list[str]:
 
 def test_figures_are_in_the_units_of_the_headings() -> None:
     assert line_of(results_text(ROWS), "champion") == [
-        "champion", "12.3", "1.24", "-0.50", "9.0", "61", "48", "11.2", "42", "3.46"
+        "champion", "12.3", "1.24", "-0.50", "9.0", "61", "48", "11", "42", "3.5"
     ]  # fmt: skip
 
 

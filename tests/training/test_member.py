@@ -1,0 +1,120 @@
+"""A member: how it plays, what it is bred into, and what it refuses."""
+
+import numpy as np
+import pytest
+
+from eigen2.errors import RunError
+from eigen2.evolution.operators import blend, mutate
+from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, Recipe
+from eigen2.learning.replay import BatchShape, Replay, Sample
+from eigen2.randomness import stream
+from eigen2.training.member import Member, noise_in
+from tests.training.small import MARKET, SMALL, assert_identical, make_member, play, small_config
+
+
+def make_sample(member: Member) -> Sample:
+    replay, config = Replay(500), small_config()
+    replay.extend(play(member)[1])
+    return replay.sample(3, BatchShape.of(config.ddpg, config.replay), np.random.default_rng(0))
+
+
+@pytest.fixture
+def member() -> Member:
+    """Member 2, which has learned a little."""
+    member = make_member(2)
+    member.train(0, make_sample(member))
+    return member
+
+
+FIRST, SECOND = make_member(0).genome(), make_member(1).genome()
+
+
+def test_members_start_from_genomes_of_their_own() -> None:
+    assert_identical(make_member(1).genome(), SECOND)
+    assert all(FIRST[name].tobytes() != SECOND[name].tobytes() for name in FIRST if name.endswith("out.weight"))
+
+
+def test_a_play_is_the_same_every_time_and_explores_anew_each_generation(member: Member) -> None:
+    (outcome, rows), (again, same_rows) = play(member), play(member)
+    assert rows.tobytes() == same_rows.tobytes()
+    assert outcome.fitness == again.fitness
+    later, other_rows = play(member, generation=1)
+    assert rows.tobytes() != other_rows.tobytes()
+    assert later.validation_fitness == outcome.validation_fitness
+    assert later.validation == outcome.validation
+
+
+def test_a_play_returns_a_row_a_trading_day_of_every_training_slice(member: Member) -> None:
+    outcome, rows = play(member)
+    assert len(rows) == SMALL["training_slices"] * SMALL["trading_days"]
+    assert rows["done"].sum() == SMALL["training_slices"]
+    assert rows["day"].max() <= MARKET.splits.training.last
+    assert outcome.importance.shape == (len(MARKET.columns),)
+
+
+def test_keep_changes_nothing_at_all(member: Member) -> None:
+    before = member.state()
+    member.breed(0, Keep())
+    assert_identical(member.state(), before)
+
+
+def test_cross_blends_its_parents(member: Member) -> None:
+    member.breed(0, Cross(0, 1, 0.3), FIRST, SECOND)
+    assert_identical(member.genome(), blend(FIRST, SECOND, 0.3))
+
+
+def test_mutate_draws_from_the_stream_of_its_generation_and_slot(member: Member) -> None:
+    recipe = Mutate(0, 0.5, 0.1)
+    member.breed(4, recipe, FIRST)
+    assert_identical(member.genome(), mutate(FIRST, 0.5, 0.1, stream(SMALL["seed"], 4, 2, "mutation")))
+    mutant = member.genome()
+    member.breed(5, recipe, FIRST)
+    assert member.genome()["encoder.query"].tobytes() != mutant["encoder.query"].tobytes()
+
+
+def test_champion_takes_the_champions_genome(member: Member) -> None:
+    member.breed(0, Champion(), FIRST)
+    assert_identical(member.genome(), FIRST)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "parents"),
+    [(Cross(0, 1, 0.3), (FIRST, SECOND)), (Mutate(0, 0.5, 0.1), (FIRST,)), (Champion(), (FIRST,))],
+)
+def test_a_child_starts_with_fresh_targets_and_optimisers(member: Member, recipe: Recipe, parents: tuple) -> None:
+    assert any("adam/" in name for name in member.state())
+    member.breed(0, recipe, *parents)
+    state = member.state()
+    assert not any("adam/" in name for name in state)
+    for name, value in member.genome().items():
+        assert state[f"target/{name}"].tobytes() == value.tobytes()
+
+
+def test_clones_have_no_diversity_and_strangers_do(member: Member) -> None:
+    assert member.compare(FIRST, FIRST) == 0
+    assert member.compare(FIRST, SECOND) > 0.1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["encoder.embed.weight", "actor.head.out.bias"])
+def test_networks_that_put_out_no_numbers_are_named_and_not_scored(member: Member, name: str, value: float) -> None:
+    state = member.state()
+    state[f"online/{name}"].flat[0] = value
+    member.load_state(state)
+    with pytest.raises(RunError, match=r"^member 2 put out NaN or infinity in generation 1, which is not scored"):
+        play(member, generation=1)
+
+
+def test_a_loss_that_is_no_number_is_named(member: Member) -> None:
+    sample = make_sample(member)
+    sample.rows["credit"][0, 0, 0] = np.nan
+    with pytest.raises(RunError, match=r"^member 2 put out NaN or infinity in generation 5"):
+        member.train(5, sample)
+
+
+def test_exploration_fades_with_the_days_played_to_its_least() -> None:
+    config = small_config(noise_scale=0.2, noise_decay=0.99, min_noise=0.05)
+    days = SMALL["training_slices"] * SMALL["trading_days"]
+    assert noise_in(config, 0) == 0.2
+    assert noise_in(config, 1) == pytest.approx(0.2 * 0.99**days)
+    assert noise_in(config, 100) == 0.05

@@ -1,0 +1,73 @@
+"""The folder of a run: made once, never overwritten, found again."""
+
+from pathlib import Path
+
+import pytest
+
+from eigen2.errors import ConfigError, RunError
+from eigen2.training.run_folder import RunFolder
+from eigen2.training.session import Resume
+from tests.training.small import run, small_config
+
+
+def created(tmp_path: Path, name: str | None = "first") -> RunFolder:
+    return RunFolder.create(small_config(name=name, runs_dir=str(tmp_path / "runs")))
+
+
+def test_a_new_run_gets_a_folder_with_its_config_and_id(tmp_path: Path) -> None:
+    folder = created(tmp_path)
+    assert folder.path == tmp_path / "runs" / "first"
+    assert RunFolder.open(folder.path)[1] == small_config(name="first", runs_dir=str(tmp_path / "runs"))
+    assert len(folder.identity()) == 12
+    assert folder.identity() != created(tmp_path, "second").identity()
+
+
+def test_a_run_without_a_name_is_named_by_date_and_time(tmp_path: Path) -> None:
+    name = created(tmp_path, None).name
+    assert len(name) == len("20260131-235959")
+    assert name.replace("-", "").isdigit()
+
+
+def test_a_name_that_is_taken_is_refused_and_its_folder_stays(tmp_path: Path) -> None:
+    folder = created(tmp_path)
+    before = folder.id.read_bytes()
+    with pytest.raises(ConfigError, match=r"first exists; go on with `eigen2 train --resume .*first` or choose"):
+        created(tmp_path)
+    assert folder.id.read_bytes() == before
+
+
+def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file where the folder should be")
+    with pytest.raises(RunError, match=r"run folder .*first can't be written: "):
+        created(tmp_path)
+
+
+@pytest.mark.parametrize("path", [".", "absent"])
+def test_what_is_no_run_folder_is_named(tmp_path: Path, path: str) -> None:
+    with pytest.raises(RunError, match=r"is not a run folder: it has no config\.yaml"):
+        RunFolder.open(tmp_path / path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run of three generations."""
+    config = small_config(name="done", runs_dir=str(tmp_path_factory.mktemp("runs")))
+    folder = RunFolder.create(config)
+    run(folder.path)
+    return folder
+
+
+def test_a_run_goes_on_from_its_newest_checkpoint_or_the_one_named(finished: RunFolder) -> None:
+    newest = Resume.find(str(finished.path))
+    assert (newest.generation, newest.folder.path, newest.config.run.name) == (3, finished.path, "done")
+    assert Resume.find(f"{finished.path}@2").generation == 2
+
+
+@pytest.mark.parametrize("wanted", ["7", "", "x", "-1", "2.0"])
+def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(finished: RunFolder, wanted: str) -> None:
+    with pytest.raises(RunError, match=rf"has no checkpoint of generation '{wanted}', only of \[1, 2, 3\]"):
+        Resume.find(f"{finished.path}@{wanted}")
+
+
+def test_a_run_that_saved_nothing_starts_again(tmp_path: Path) -> None:
+    assert Resume.find(str(created(tmp_path).path)).generation == 0
