@@ -64,11 +64,14 @@ def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = _add(commands, "train", "train", "train a population, or go on with a run")
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file, such as configs/quickstart.yaml")
     parser.add_argument(
-        "--resume", metavar="RUN", help="folder of a run to go on with, RUN@GEN for one of its checkpoints"
+        "--resume",
+        metavar="RUN",
+        help="a run to go on with, its folder or storage URI; RUN@GEN: one of its checkpoints",
     )
     parser.add_argument("--name", help="name of the run, a folder under runs_dir; default: date and time")
     _add_set(parser)
     parser.add_argument("--num-cpus", metavar="N", help="CPUs of the local Ray; default: all of this machine")
+    parser.add_argument("--storage", metavar="URI", help="keep a copy of the run under file://, s3:// or gs://")
     parser.add_argument("--address", help="a running Ray cluster, `auto` for the one on this machine")
 
 

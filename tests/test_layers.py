@@ -24,6 +24,7 @@ FLOORS = {
     "eigen2.training": 4,
     "eigen2.training.runtime": 5,
     "eigen2.training.cluster": 5,
+    "eigen2.training.crew": 5,
     "eigen2.training.ray_metrics": 5,
     "eigen2.training.trainer": 5,
     "eigen2.training.session": 5,

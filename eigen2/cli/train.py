@@ -1,16 +1,21 @@
 """`eigen2 train`: train a population, then examine its champion."""
 
 import argparse
+import signal
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from eigen2.cli.evaluate import examine_run
-from eigen2.config import Config, load_config
+from eigen2.config import Config, RunConfig, load_config
 from eigen2.errors import ConfigError
+from eigen2.training.checkpoint import rewind
 from eigen2.training.cluster import connect
 from eigen2.training.run_folder import RunFolder
-from eigen2.training.session import Resume, Session, load_market, ray_runtime, sinks_of, train
+from eigen2.training.runtime import RayRuntime
+from eigen2.training.session import Resume, Session, fit_to_cluster, load_market, sinks_of, train
+from eigen2.training.storage import fetch_run
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,13 +27,15 @@ def run(args: argparse.Namespace) -> int:
     folder = resume.folder if resume else RunFolder.create(config)
     folder.data_report.write_text(report.to_text(), encoding="utf-8")
     generation = resume.generation if resume else 0
+    rewind(folder.checkpoints, generation)
 
     dashboard = connect(config.resources)
-    runtime, share = ray_runtime(config)
+    fit_to_cluster(config)  # what can't fit is said before anything else is started
     _greet(console, config, folder, generation, dashboard)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is the same as Ctrl-C
     session = Session(config, folder, generation, sinks_of(config, folder, resume is not None), console)
     try:
-        train(config, market, folder, runtime, share, session, generation)
+        train(config, market, folder, RayRuntime(), partial(fit_to_cluster, config), session, generation)
         summary = examine_run(folder, config, market, Console())
         session.finish(summary, folder.champion)
     except BaseException:
@@ -44,7 +51,16 @@ def _resume(args: argparse.Namespace) -> Resume | None:
         return None
     if args.config or args.name or args.set:
         raise ConfigError("--resume takes the run's own config: leave out CONFIG, --name and --set")
-    return Resume.find(args.resume)
+    return Resume.find(_brought_home(args.resume) if "://" in args.resume else args.resume)
+
+
+def _brought_home(uri: str) -> str:
+    """Fetch a run from its storage into the default folder of runs; `RUN@GEN` keeps its @GEN."""
+    name = uri.rstrip("/").rsplit("/", 1)[-1]
+    run, at, generation = name.partition("@")
+    folder = Path(RunConfig().runs_dir) / run
+    fetch_run(uri.rstrip("/").removesuffix(at + generation), folder)
+    return f"{folder}{at}{generation}"
 
 
 def _config_path(args: argparse.Namespace) -> Path:
@@ -55,6 +71,7 @@ def _config_path(args: argparse.Namespace) -> Path:
 
 def _overrides(args: argparse.Namespace) -> list[str]:
     named = {"run.name": args.name, "resources.num_cpus": args.num_cpus, "resources.address": args.address}
+    named["checkpoint.storage"] = args.storage
     return [*args.set, *(f"{field}={value}" for field, value in named.items() if value is not None)]
 
 

@@ -14,6 +14,8 @@ from eigen2.errors import ConfigError
 SECTION_OF = {
     field: name for name, info in Config.model_fields.items() for field in info.default.__class__.model_fields
 }
+# what yaml.safe_load raises: for a tag whose value does not fit (`!!int x`, the date 2020-13-45) whatever Python raised
+NOT_YAML = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 def load_config(path: Path | None, overrides: Iterable[str] = ()) -> Config:
@@ -52,7 +54,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except NOT_YAML as error:
         raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
     if values is None:
         return {}
@@ -78,7 +80,7 @@ def _parsed(field: str, text: str) -> Any:
     """A value as YAML reads it; what a field of text is given stays text, even if it looks like a number or a date."""
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         raise ConfigError(f"{text!r} is not a value YAML can read") from error
     looks_otherwise = not isinstance(value, str | list | None)
     return text.strip() if looks_otherwise and _is_text(field) else value

@@ -4,11 +4,15 @@ Field names are unique across sections, so that a sweep or `--set` may name a fi
 """
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 FeatureName = Literal["log_return", "rsi", "macd_signal", "trix", "mean_distance", "volatility"]
 RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+BUCKET_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
+STORAGE_SCHEMES = ("file", *BUCKET_SCHEMES, "hdfs", "viewfs")
 
 
 class Section(BaseModel):
@@ -172,14 +176,19 @@ class ResourcesConfig(Section):
     members_per_gpu: int | None = Field(None, ge=1, description="members sharing one GPU; none: spread over all GPUs")
     threads_per_member: int = Field(1, ge=1, le=256, description="torch threads of a member; numbers depend on it")
     dashboard: bool = Field(True, description="start Ray's dashboard, on loopback")
-    wait_s: float = Field(600.0, gt=0, description="seconds that any phase of a generation may take")
+    wait_s: float = Field(600.0, gt=0, description="seconds to wait for room, for a first answer, for the disk")
+    patience: float = Field(20.0, gt=1, description="who takes this many times the longest a phase took has hung")
+    min_patience_s: float = Field(60.0, gt=0, description="nobody has hung before as many seconds")
 
 
 class CheckpointConfig(Section):
     """How often a run is saved."""
 
     every_generations: int = Field(1, ge=1, description="generations between checkpoints; the last is always saved")
-    keep: int = Field(3, ge=1, description="newest checkpoints kept")
+    keep: int = Field(3, ge=1, description="newest checkpoints kept, beside the champion's")
+    storage: str | None = Field(
+        None, description="URI (file://, s3://, gs://) under which a copy of the run is kept; none: no copy"
+    )
 
 
 class TrackingConfig(Section):
@@ -225,7 +234,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Self:
-        for broken in (self._broken_rules(), self._broken_slices(), self._broken_learning()):
+        for broken in (self._broken_rules(), self._broken_slices(), self._broken_learning(), self._broken_storage()):
             for message in broken:
                 raise ValueError(message)
         return self
@@ -287,3 +296,21 @@ class Config(Section):
                 f"evolution.min_blend is {evolution.min_blend:g}, above evolution.max_blend {evolution.max_blend:g}"
             )
         return broken
+
+    def _broken_storage(self) -> list[str]:
+        # never with the value: a URI may hold a key
+        if self.checkpoint.storage is None:
+            return []
+        try:
+            uri = urlsplit(self.checkpoint.storage)
+        except ValueError:
+            return ["checkpoint.storage is not a URI"]
+        if uri.password is not None:
+            return ["checkpoint.storage holds a key; give it in the environment, for example AWS_SECRET_ACCESS_KEY"]
+        if uri.scheme not in STORAGE_SCHEMES or "://" not in self.checkpoint.storage:
+            return [f"checkpoint.storage must begin with one of {', '.join(f'{s}://' for s in STORAGE_SCHEMES)}"]
+        if uri.scheme == "file" and (uri.netloc or not uri.path.startswith("/")):
+            return ["checkpoint.storage must be absolute: file:///folder"]
+        if uri.scheme in BUCKET_SCHEMES and not uri.netloc:
+            return [f"checkpoint.storage names no bucket: {uri.scheme}://bucket/folder"]
+        return []

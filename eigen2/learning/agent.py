@@ -273,7 +273,7 @@ class _Batch(NamedTuple):
     @classmethod
     def of(cls, first_days: NDArray[np.int64], rows: NDArray[np.void], device: torch.device) -> "_Batch":
         def tensor(array: NDArray[Any]) -> Tensor:
-            return torch.as_tensor(np.ascontiguousarray(array), device=device)
+            return torch.as_tensor(array.copy(), device=device)
 
         return cls(
             first_days=tensor(first_days),

@@ -69,6 +69,10 @@ class Replay:
         """Transitions held."""
         return min(self._added, len(self._ring))
 
+    def ready(self) -> int:
+        """The transitions held, once the buffer stands."""
+        return self.size
+
     def extend(self, *batches: NDArray[np.void]) -> int:
         """Append batches of rows in the order given; returns the size afterwards."""
         for batch in batches:

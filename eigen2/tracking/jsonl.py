@@ -41,7 +41,10 @@ class JsonLines:
 
     def _cut(self, keep_generations: int | None) -> None:
         limit = math.inf if keep_generations is None else keep_generations
-        kept = "".join(_line(row) for row in read_rows(self._path) if row["generation"] < limit).encode()
+        try:
+            kept = "".join(_line(row) for row in read_rows(self._path) if row["generation"] < limit).encode()
+        except RecursionError as error:
+            raise RunError(f"{self._path}: a row is nested too deeply") from error
         if kept != self._path.read_bytes():
             write_atomically(self._path, kept)
 
@@ -72,7 +75,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     """The row of a line, or None if it isn't one."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) and isinstance(row.get("generation"), int) else None
 

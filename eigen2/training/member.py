@@ -11,7 +11,7 @@ from eigen2.config import Config
 from eigen2.errors import RunError
 from eigen2.evaluation.scores import mean_score, score_slices
 from eigen2.evaluation.slices import mean_of_worst
-from eigen2.evolution.operators import blend, diversity, mutate
+from eigen2.evolution.operators import blend, mutate
 from eigen2.evolution.plan import Champion, Cross, Mutate, Recipe
 from eigen2.learning.agent import Actions, Agent, Arrays, MarketView
 from eigen2.learning.replay import BatchShape, Sample, rows_of
@@ -90,10 +90,6 @@ class Member:
                 self._agent.become(mutate(parent, rate, std, rng))
             case Champion(), (champion,):
                 self._agent.become(champion)
-
-    def compare(self, *genomes: Arrays) -> float:
-        """The diversity of genomes; asked of a member because the driver holds no arrays."""
-        return diversity(list(genomes))
 
     def genome(self) -> Arrays:
         """The agent's parameters, name -> array."""

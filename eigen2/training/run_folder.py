@@ -1,12 +1,15 @@
 """The folder a run leaves behind: where each file lies, and how a run is found again."""
 
 import os
+import re
 import uuid
 from datetime import datetime
 from pathlib import Path
 
 from eigen2.config import Config, dump_config, load_config
 from eigen2.errors import ConfigError, RunError
+
+RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class RunFolder:
@@ -56,5 +59,11 @@ class RunFolder:
         return folder, load_config(folder.config)
 
     def identity(self) -> str:
-        """The run's id for W&B: it stays the same however often the run is resumed."""
-        return self.id.read_text(encoding="utf-8").strip()
+        """The run's id for W&B: it stays the same however often the run is resumed. Raises RunError if there is none."""
+        try:
+            found = self.id.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"run id {self.id} can't be read: {error}") from error
+        if not RUN_ID.fullmatch(found):
+            raise RunError(f"{self.id} holds no run id: letters, digits, - and _, at most 64")
+        return found

@@ -10,12 +10,13 @@ from typing import Any, Protocol
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from eigen2.errors import Eigen2Error, ResourceError, RunError
+from eigen2.errors import Eigen2Error, RunError
 
 Reference = Any  # a Ray object reference, or in this process the value itself
+Told = Callable[[int], None]  # hears how many of some calls are finished
 POLL_S = 0.2
 
 
@@ -28,6 +29,18 @@ class Share:
     with_driver: bool = False  # must live on the trainer's own node, where the run folder is
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A call that gave no result: whose fault it was, and what happened.
+
+    culprit: name of the part that died, hung or raised; it may be another than the one called, when that one waited
+    for something the culprit was to give it. None where an object was lost with its node.
+    """
+
+    culprit: str | None
+    message: str
+
+
 class Part(Protocol):
     """Something that runs somewhere and is called by the name of its method."""
 
@@ -38,25 +51,39 @@ class Part(Protocol):
         ...
 
 
+Calls = Sequence[tuple[Part, Reference]]
+
+
 class Runtime(Protocol):
-    """Makes parts and waits for them."""
+    """Makes parts, waits for them, and ends them."""
 
     def make(self, name: str, kind: type, share: Share, *args: Reference) -> Part:
         """A part of the given class, called `name` in messages."""
+        ...
+
+    def end(self, part: Part) -> None:
+        """End a part, whatever it is doing."""
         ...
 
     def put(self, value: object) -> Reference:
         """Store a value once for all parts."""
         ...
 
-    def gather(
-        self, calls: Sequence[tuple[Part, Reference]], what: str, done: Callable[[int], None] = lambda _: None
-    ) -> list[Any]:
-        """The results of calls, in order; `done` hears how many are finished.
+    def collect(self, calls: Calls, wait_s: float, told: Told = lambda _: None) -> list[Any]:
+        """The result of each call, in order, or a Failure in its place; whoever takes longer than `wait_s` has hung.
 
-        Raises RunError naming the part when one fails, dies, or takes too long.
+        Raises what a part raises of our own errors: they are answers, not accidents.
         """
         ...
+
+
+def gather(runtime: Runtime, calls: Calls, what: str, wait_s: float, told: Told = lambda _: None) -> list[Any]:
+    """The results of calls, in order. Raises RunError naming the part when one fails to do `what`."""
+    results = runtime.collect(calls, wait_s, told)
+    for (part, _), result in zip(calls, results, strict=True):
+        if isinstance(result, Failure):
+            raise RunError(f"{result.culprit or part.name} failed to {what}: {result.message}")
+    return results
 
 
 class LocalPart:
@@ -76,13 +103,14 @@ class LocalRuntime:
     def make(self, name: str, kind: type, share: Share, *args: Reference) -> Part:
         return LocalPart(name, kind(*args))
 
+    def end(self, part: Part) -> None:
+        """Nothing to end: the part goes with its last reference."""
+
     def put(self, value: object) -> Reference:
         return value
 
-    def gather(
-        self, calls: Sequence[tuple[Part, Reference]], what: str, done: Callable[[int], None] = lambda _: None
-    ) -> list[Any]:
-        done(len(calls))
+    def collect(self, calls: Calls, wait_s: float, told: Told = lambda _: None) -> list[Any]:
+        told(len(calls))
         return [reference for _, reference in calls]
 
 
@@ -90,17 +118,16 @@ class RayPart:
     """A part in a process of its own."""
 
     def __init__(self, name: str, handle: ActorHandle[Any]) -> None:
-        self.name, self._handle = name, handle
+        self.name, self.handle = name, handle
 
     def call(self, method: str, *args: Reference, returns: int = 1) -> Reference:
-        return getattr(self._handle, method).options(num_returns=returns).remote(*args)
+        return getattr(self.handle, method).options(num_returns=returns).remote(*args)
 
 
 class RayRuntime:
     """Each part is an actor of the connected Ray cluster."""
 
-    def __init__(self, wait_s: float) -> None:
-        self._wait_s = wait_s
+    def __init__(self) -> None:
         self._names: dict[str, str] = {}  # of the parts, by their actors' ids
 
     def make(self, name: str, kind: type, share: Share, *args: Reference) -> Part:
@@ -113,40 +140,42 @@ class RayRuntime:
         self._names[handle._actor_id.hex()] = name
         return RayPart(name, handle)
 
+    def end(self, part: Part) -> None:
+        assert isinstance(part, RayPart)
+        ray.kill(part.handle)
+
     def put(self, value: object) -> Reference:
         return ray.put(value)
 
-    def gather(
-        self, calls: Sequence[tuple[Part, Reference]], what: str, done: Callable[[int], None] = lambda _: None
-    ) -> list[Any]:
+    def collect(self, calls: Calls, wait_s: float, told: Told = lambda _: None) -> list[Any]:
         references = [reference for _, reference in calls]
-        deadline = time.monotonic() + self._wait_s
+        deadline = time.monotonic() + wait_s
         finished: list[Any] = []
         while len(finished) < len(references) and time.monotonic() < deadline:
             finished, _ = ray.wait(references, num_returns=len(references), timeout=POLL_S, fetch_local=False)
-            done(len(finished))
-        return [self._result(part, reference, what) for part, reference in calls]
+            told(len(finished))
+        return [self._result(part, reference, wait_s) for part, reference in calls]
 
-    def _result(self, part: Part, reference: Reference, what: str) -> Any:
+    def _result(self, part: Part, reference: Reference, wait_s: float) -> Any:
         try:
             return ray.get(reference, timeout=POLL_S)
         except RayTaskError as error:
-            if isinstance(error.cause, Eigen2Error):
-                raise error.cause from error
-            if isinstance(error.cause, RayActorError):
-                # a part failed because another, which was to give it something, died
-                raise self._death(error.cause, part, what) from error
-            raise RunError(f"{part.name} failed to {what}: {_last_line(error)}") from error
-        except RayActorError as error:
-            raise self._death(error, part, what) from error
-        except GetTimeoutError as error:
-            raise ResourceError(
-                f"{part.name} did not {what} within {self._wait_s:g} s; raise resources.wait_s or free the machine"
-            ) from error
+            return self._failure(error.cause, part)
+        except (RayActorError, ObjectLostError) as error:
+            return self._failure(error, part)
+        except GetTimeoutError:
+            return Failure(part.name, f"it gave no answer within {wait_s:.0f} s")
 
-    def _death(self, error: RayActorError, part: Part, what: str) -> RunError:
-        name = self._names.get(error.actor_id, part.name)
-        return RunError(f"{name} died while it was to {what}: {_last_line(error)}")
+    def _failure(self, cause: BaseException, part: Part) -> Failure:
+        match cause:
+            case Eigen2Error():
+                raise cause
+            case RayActorError():
+                return Failure(self._names.get(cause.actor_id or "", part.name), _last_line(cause))
+            case ObjectLostError():
+                return Failure(None, _last_line(cause))
+            case _:
+                return Failure(part.name, f"{type(cause).__name__}: {cause}")
 
 
 def _last_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """A session: everything between a config and a finished run folder, whoever asked for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from eigen2.training.checkpoint import generations_saved
 from eigen2.training.cluster import nodes, share_of_member
 from eigen2.training.ray_metrics import RayMetrics
 from eigen2.training.run_folder import RunFolder
-from eigen2.training.runtime import RayRuntime, Runtime, Share
+from eigen2.training.runtime import Runtime, Share
 from eigen2.training.trainer import Trainer
 
 
@@ -58,6 +58,7 @@ class Session:
         self._metrics = JsonLines(folder.metrics, keep_generations=resumed)
         self._lineage = JsonLines(folder.lineage, keep_generations=resumed)
         self._progress = Progress(console, config.run.num_generations, start_generation=generation)
+        self._console = console
         self._show = config.tracking.progress
         self._sinks = Broadcast({**sinks, **({"progress": self._progress} if self._show else {})})
 
@@ -73,6 +74,10 @@ class Session:
         self._metrics.log(row)
         self._sinks.log(row)
 
+    def warn(self, message: str) -> None:
+        """Say what went wrong and is mended."""
+        self._console.print(message, highlight=False, markup=False)
+
     def finish(self, summary: Row, champion: Path | None) -> None:
         """End every sink, whether the run is done or not."""
         self._sinks.finish(summary, champion)
@@ -83,23 +88,21 @@ def train(
     market: Market,
     folder: RunFolder,
     runtime: Runtime,
-    share: Share,
+    fit: Callable[[], Share],
     session: Session,
     generation: int = 0,
 ) -> None:
     """Train what is left of a run after `generation` generations; its champion ends up in the run folder."""
-    trainer = Trainer(config, market, folder, runtime, share, session)
+    trainer = Trainer(config, market, folder, runtime, fit, session)
     trainer.start()
     if generation:
         trainer.restore(generation)
     trainer.run()
 
 
-def ray_runtime(config: Config) -> tuple[Runtime, Share]:
-    """A runtime on the connected Ray, and what each member takes of it."""
-    return RayRuntime(config.resources.wait_s), share_of_member(
-        config.evolution.population_size, config.resources, nodes()
-    )
+def fit_to_cluster(config: Config) -> Share:
+    """What each member takes of the connected cluster as it is now. Raises ResourceError if they do not fit."""
+    return share_of_member(config.evolution.population_size, config.resources, nodes())
 
 
 def sinks_of(config: Config, folder: RunFolder, resumed: bool) -> dict[str, Sink]:

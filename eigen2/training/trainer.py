@@ -1,7 +1,7 @@
 """The trainer: drives a population through its generations. It holds references to arrays, never the arrays."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -15,19 +15,23 @@ from eigen2.learning.replay import BatchShape, Replay
 from eigen2.market.market import Market
 from eigen2.randomness import DRIVER, stream
 from eigen2.training import lineage, metrics
-from eigen2.training.checkpoint import Archive, Checkpoint
+from eigen2.training.checkpoint import Archive, fingerprint
+from eigen2.training.crew import REPLAY, Crew, member_name, rows_name
 from eigen2.training.member import Member, Outcome
 from eigen2.training.metrics import Best, Row
 from eigen2.training.run_folder import RunFolder
-from eigen2.training.runtime import Part, Reference, Runtime, Share
+from eigen2.training.runtime import Part, Reference, Runtime, Share, Told, gather
+from eigen2.training.vault import CHAMPION, Vault
 
 
 class Listener(Protocol):
-    """Hears of a run: each phase while it goes on, and each generation's row and lineage when it is done."""
+    """Hears of a run: each phase while it goes on, each generation's row and lineage when it is done, and troubles."""
 
     def phase(self, generation: int, name: str, done: int, total: int) -> None: ...
 
     def generation(self, row: Row, lineage: Sequence[Mapping[str, Any]]) -> None: ...
+
+    def warn(self, message: str) -> None: ...
 
 
 @dataclass
@@ -69,54 +73,51 @@ class Clock:
 
 
 class Trainer:
-    """A run: its members, its replay buffer, its archive of checkpoints."""
+    """A run: a crew of members and a replay buffer, and a vault with their states and checkpoints."""
 
     def __init__(
-        self, config: Config, market: Market, folder: RunFolder, runtime: Runtime, share: Share, listener: Listener
+        self,
+        config: Config,
+        market: Market,
+        folder: RunFolder,
+        runtime: Runtime,
+        fit: Callable[[], Share],
+        listener: Listener,
     ) -> None:
+        """fit: the share of a member on the cluster as it is; raises ResourceError where nothing fits."""
         self._config, self._market, self._runtime, self._listener = config, market, runtime, listener
         self._folder = folder
         self._validation = validation_slices(market, config)
         self._batch = BatchShape.of(config.ddpg, config.replay)
-        self._champion: Reference = None
         self._checkpoint_s = 0.0
         self.progress = Progress.start(config)
 
+        saving = config.checkpoint
+        archive = Archive(folder.checkpoints.resolve(), saving.keep, fingerprint(config), saving.storage)
+        self._vault = runtime.make("the vault", Vault, Share(with_driver=True), archive)
         shared_config, shared_market = runtime.put(config), runtime.put(market)
-        aside = Share(with_driver=True)
-        self._members = [
-            runtime.make(f"member {number}", Member, share, number, shared_config, shared_market, share.gpus)
+        makers = [
+            (member_name(number), _member_maker(runtime, number, shared_config, shared_market))
             for number in range(config.evolution.population_size)
         ]
-        self._replay = runtime.make("the replay buffer", Replay, aside, config.replay.buffer_size)
-        self._archive = runtime.make(
-            "the archive", Archive, aside, folder.checkpoints.resolve(), config.checkpoint.keep
-        )
+        replay = (REPLAY, _replay_maker(runtime, config.replay.buffer_size))
+        self._crew = Crew(runtime, self._vault, config.resources, [*makers, replay], fit, listener.warn)
 
     def start(self) -> None:
         """Wait until every member stands."""
-        self._each("start", "ready", [() for _ in self._members], generation=self.progress.generation)
+        self._crew.start(self._telling("start", self.progress.generation))
 
     def restore(self, generation: int) -> None:
         """Take up the state after `generation` generations from its checkpoint. Raises RunError if it is damaged."""
-        loading = self._archive.call("load", generation)
-        checkpoint: Checkpoint = self._runtime.gather([(self._archive, loading)], "load a checkpoint")[0]
-        self.progress = Progress.from_dict(checkpoint.progress)
-        parts = {name: self._runtime.put(arrays) for name, arrays in checkpoint.parts.items()}
-        self._champion = parts.get("champion")
-        self._runtime.gather([(self._replay, self._replay.call("load_state", parts["replay"]))], "take up its state")
-        states = [(parts[_part_name(number)],) for number in range(len(self._members))]
-        self._each("restore", "load_state", states, generation)
+        self.progress = Progress.from_dict(self._ask_vault("load", generation))
+        self._crew.restore(self._telling("restore", generation))
 
     def run(self) -> None:
         """Train the generations that are left, then save the champion."""
         for generation in range(self.progress.generation, self._config.run.num_generations):
             self._generation(generation)
-        path = self._folder.champion.resolve()
-        saving = self._archive.call("save_genome", path, self._champion)
-        self._runtime.gather([(self._archive, saving)], "save the champion")
-
-    # --- one generation -------------------------------------------------------------------------------------------
+        self._ask_vault("save_champion", self._folder.champion.resolve())
+        self._warn_of(self._ask_vault("flush", self._config.resources.wait_s))
 
     def _generation(self, generation: int) -> None:
         clock = Clock()
@@ -149,12 +150,16 @@ class Trainer:
 
     def _play(self, generation: int) -> tuple[list[Outcome], int]:
         """All members play; their transitions go to the replay buffer in member order."""
-        slices = training_slices(self._market, self._config, generation)
-        played = [member.call("play", generation, slices, self._validation, returns=2) for member in self._members]
-        calls = [(member, outcome) for member, (outcome, _) in zip(self._members, played, strict=True)]
-        outcomes = self._gather(calls, "play", generation)
-        extending = self._replay.call("extend", *(rows for _, rows in played))
-        return outcomes, self._runtime.gather([(self._replay, extending)], "take transitions")[0]
+        crew, slices = self._crew, training_slices(self._market, self._config, generation)
+        told = self._telling("play", generation)
+        outcomes = crew.each(
+            "play", crew.members, "play", lambda _: (generation, slices, self._validation), told, leaves="rows"
+        )
+
+        def rows(_: int) -> tuple[Reference, ...]:
+            return tuple(self._vault.call("held", rows_name(name)) for name in crew.names[:-1])
+
+        return outcomes, crew.each("take transitions", [crew.replay], "extend", rows, leaves="state")[0]
 
     def _crown(self, generation: int, outcomes: list[Outcome]) -> tuple[int, Best]:
         """The best validation fitness so far makes the champion; its genome is kept as it played.
@@ -165,7 +170,7 @@ class Trainer:
         reached, best = outcomes[leader].validation_fitness, self.progress.best
         if best is None or reached > best.validation_fitness:
             best = self.progress.best = Best(generation, leader, reached, outcomes[leader].validation)
-            self._champion = self._members[leader].call("genome")
+            self._ask_vault("crown", member_name(leader))
         return leader, best
 
     def _train(self, generation: int, buffer_size: int) -> dict[str, float]:
@@ -173,11 +178,13 @@ class Trainer:
         steps = self._config.ddpg.gradient_steps_per_generation
         if steps == 0 or buffer_size < self._config.replay.buffer_warmup:
             return {}
-        samples = []
-        for number in range(len(self._members)):
+
+        def sample(number: int) -> tuple[Reference, ...]:
             rng = stream(self._config.run.seed, generation, number, "replay sample")
-            samples.append(self._replay.call("sample", steps, self._batch, rng))
-        learned = self._each("train", "train", [(generation, sample) for sample in samples], generation)
+            return generation, self._crew.call_replay("sample", steps, self._batch, rng)
+
+        told = self._telling("train", generation)
+        learned = self._crew.each("train", self._crew.members, "train", sample, told, leaves="state")
         return {name: float(np.mean([figures[name] for figures in learned])) for name in learned[0]}
 
     def _evolve(self, generation: int, fitness: list[float], best: Best) -> tuple[float, list[lineage.Origin]]:
@@ -186,51 +193,58 @@ class Trainer:
         self.progress.strength = self.progress.strength.after(best.validation_fitness, config)
         rng = stream(self._config.run.seed, generation, DRIVER, "breeding")
         recipes = plan(fitness, self.progress.strength, config, rng)
-        genomes = [member.call("genome") for member in self._members]
-        diversity = (self._members[0], self._members[0].call("compare", *genomes))
-        bred = [
-            (member, member.call("breed", generation, recipe, *self._parents(recipe, genomes)))
-            for member, recipe in zip(self._members, recipes, strict=True)
-        ]
-        measured = self._gather([diversity, *bred], "breed", generation)[0]
+        diversity: float = self._ask_vault("diversity", self._crew.names[:-1])
+
+        def parents(number: int) -> tuple[Any, ...]:
+            return generation, recipes[number], *self._parents(recipes[number])
+
+        told = self._telling("breed", generation)
+        self._crew.each("breed", self._crew.members, "breed", parents, told, leaves="state")
         champion = (best.generation, best.member)
-        return measured, [lineage.origin(generation, slot, recipe, champion) for slot, recipe in enumerate(recipes)]
+        return diversity, [lineage.origin(generation, slot, recipe, champion) for slot, recipe in enumerate(recipes)]
+
+    def _parents(self, recipe: Recipe) -> list[Reference]:
+        """References to the genomes that a recipe takes."""
+        match recipe:
+            case Cross(first=first, second=second):
+                return [self._vault.call("genome", member_name(parent)) for parent in (first, second)]
+            case Mutate(parent=parent):
+                return [self._vault.call("genome", member_name(parent))]
+            case Champion():
+                return [self._vault.call("held", CHAMPION)]
+            case Keep():
+                return []
 
     def _save(self, generation: int) -> None:
         done = generation + 1
         if done % self._config.checkpoint.every_generations and done != self._config.run.num_generations:
             return
-        names = [_part_name(number) for number in range(len(self._members))] + ["replay", "champion"]
-        parts = [part.call("state") for part in [*self._members, self._replay]] + [self._champion]
-        saving = self._archive.call("save", done, asdict(self.progress), names, *parts)
         self._listener.phase(generation, "checkpoint", 0, 1)
-        self._runtime.gather([(self._archive, saving)], "save a checkpoint")
+        self._ask_vault("save", done, asdict(self.progress), self._crew.names)
+        self._warn_of(self._ask_vault("trouble"))
 
-    # --- calls to the members -------------------------------------------------------------------------------------
+    def _warn_of(self, trouble: str | None) -> None:
+        if trouble:
+            self._listener.warn(trouble)
 
-    def _each(self, phase: str, method: str, arguments: Sequence[tuple[Any, ...]], generation: int) -> list[Any]:
-        """Call a method of every member with its own arguments; results in member order."""
-        pairs = zip(self._members, arguments, strict=True)
-        return self._gather([(member, member.call(method, *given)) for member, given in pairs], phase, generation)
+    def _telling(self, phase: str, generation: int) -> Told:
+        total = len(self._crew.members)
 
-    def _gather(self, calls: Sequence[tuple[Part, Reference]], phase: str, generation: int) -> list[Any]:
         def told(done: int) -> None:
-            self._listener.phase(generation, phase, done, len(calls))
+            self._listener.phase(generation, phase, min(done, total), total)
 
         told(0)
-        return self._runtime.gather(calls, phase, told)
+        return told
 
-    def _parents(self, recipe: Recipe, genomes: list[Reference]) -> list[Reference]:
-        match recipe:
-            case Cross(first=first, second=second):
-                return [genomes[first], genomes[second]]
-            case Mutate(parent=parent):
-                return [genomes[parent]]
-            case Champion():
-                return [self._champion]
-            case Keep():
-                return []
+    def _ask_vault(self, method: str, *args: Any) -> Any:
+        call = (self._vault, self._vault.call(method, *args))
+        # uploads may take all of wait_s themselves
+        return gather(self._runtime, [call], method.replace("_", " "), 2 * self._config.resources.wait_s)[0]
 
 
-def _part_name(number: int) -> str:
-    return f"member_{number:04d}"
+def _member_maker(runtime: Runtime, number: int, config: Reference, market: Reference) -> Callable[[Share], Part]:
+    return lambda share: runtime.make(f"member {number}", Member, share, number, config, market, share.gpus)
+
+
+def _replay_maker(runtime: Runtime, capacity: int) -> Callable[[Share], Part]:
+    return lambda _: runtime.make("the replay buffer", Replay, Share(with_driver=True), capacity)

@@ -1,6 +1,7 @@
 """The agent: acting, one update, and its state."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from eigen2.learning.agent import Agent, Arrays
 from eigen2.market.market import Market
 from eigen2.trading.ledger import Slices
-from tests.learning.small import AGENT, BLOCK_DAYS, RULES, STOCKS, make_agent, make_batch, small_market
+from tests.learning.small import AGENT, BLOCK_DAYS, RULES, STOCKS, make_agent, make_batch, make_rows, small_market
 
 SLICES = Slices(np.array([20, 90, 41]), 12, 6)
 MARKET = small_market()
@@ -142,6 +143,12 @@ def test_an_update_in_pieces_is_the_update_in_one(pieces: int, max_grad_norm: fl
         np.testing.assert_allclose(other[name], one[name], rtol=2e-3, atol=1e-7, err_msg=name)
 
 
+@pytest.mark.parametrize(("blocks", "pieces"), [(1, 1), (3, 3)])
+def test_a_single_transition_is_a_batch(blocks: int, pieces: int) -> None:
+    figures = make_agent(MARKET, micro_batches=pieces).update(*make_batch(0, blocks, per_block=1), BLOCK_DAYS)
+    assert all(np.isfinite(value) for value in figures.values())
+
+
 def test_the_gradient_is_clipped_to_its_largest_norm() -> None:
     agent = make_agent(MARKET, max_grad_norm=0.01)
     assert update(agent)["grad_norm"] > 0.01
@@ -180,6 +187,19 @@ def test_the_day_after_a_last_trading_day_has_no_value() -> None:
         rows["done"] = done
         losses = [make_agent(MARKET, gamma=gamma).update(first, rows, BLOCK_DAYS)["critic_loss"] for gamma in (0.1, 1)]
         assert (losses[0] == losses[1]) == done
+
+
+@pytest.mark.parametrize(("later", "matters"), [(1, True), (2, False)])
+def test_a_transition_is_worth_what_the_next_day_is_worth(later: int, matters: bool) -> None:
+    """The last day of a block takes its value from the day after it, and from no later one."""
+    first, last = np.array([50]), 50 + BLOCK_DAYS - 1
+    rows = make_rows(np.array([[last]]))
+    rows["done"] = False
+    features = MARKET.features.copy()
+    features[last + later, :, 0] += 1
+    changed = replace(MARKET, features=features)
+    losses = [make_agent(market).update(first, rows, BLOCK_DAYS)["critic_loss"] for market in (MARKET, changed)]
+    assert (losses[0] != losses[1]) == matters
 
 
 def test_updates_lower_the_critics_loss_on_what_it_sees(agent: Agent) -> None:

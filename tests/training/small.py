@@ -81,7 +81,7 @@ def run(
     config, folder = small_config(**changed), RunFolder(path)
     path.mkdir(parents=True, exist_ok=True)
     session = make_session(config, folder, generation)
-    train(config, MARKET, folder, runtime or LocalRuntime(), share or Share(), session, generation)
+    train(config, MARKET, folder, runtime or LocalRuntime(), lambda: share or Share(), session, generation)
     return folder
 
 
@@ -124,9 +124,13 @@ class Silent:
     def __init__(self) -> None:
         self.phases: list[tuple[int, str, int, int]] = []
         self.rows: list[Mapping[str, Any]] = []
+        self.warnings: list[str] = []
 
     def phase(self, generation: int, name: str, done: int, total: int) -> None:
         self.phases.append((generation, name, done, total))
 
     def generation(self, row: Mapping[str, Any], lineage: Sequence[Mapping[str, Any]]) -> None:
         self.rows.append(row)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)

@@ -297,7 +297,7 @@ def test_the_listener_hears_each_phase_of_each_generation(tmp_path: Path) -> Non
 
 
 def tell(config: Config, listener: Silent, path: Path) -> None:
-    trainer = Trainer(config, MARKET, RunFolder(path), LocalRuntime(), Share(), listener)
+    trainer = Trainer(config, MARKET, RunFolder(path), LocalRuntime(), Share, listener)
     trainer.start()
     trainer.run()
 

@@ -1,0 +1,230 @@
+"""The crew: the members and the replay buffer, each of which may die at any time and comes back as it was.
+
+A part changes only in phases, and what it was before a phase lies in the vault. A part that dies, hangs or raises is
+made anew, anywhere in the cluster, takes up that state and repeats the phase: the numbers are the same.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from eigen2.config import ResourcesConfig
+from eigen2.errors import ResourceError, RunError
+from eigen2.training.runtime import Failure, Part, Reference, Runtime, Share, Told, gather
+
+ATTEMPTS = 3  # a part that fails a phase as often is poisoned
+RETRY_S = 1.0
+FIT_S = 30.0  # parts that found no place for as long are fitted to the cluster as it is then
+REPLAY = "replay"
+
+Make = Callable[[Share], Part]
+Arguments = Callable[[int], tuple[Reference, ...]]
+# what a call leaves in the vault: the part's state after it, the second of the two things it returns, or nothing
+Leaves = Literal["state", "rows", "nothing"]
+
+
+@dataclass
+class Post:
+    """A place in the crew: the name of its state, how its part is made, and the part that holds it now."""
+
+    name: str
+    make: Make
+    part: Part
+
+
+class Crew:
+    """N members and the replay buffer, looked after."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        vault: Part,
+        resources: ResourcesConfig,
+        makers: Sequence[tuple[str, Make]],
+        fit: Callable[[], Share],
+        warn: Callable[[str], None],
+    ) -> None:
+        """makers: (name of the state, how to make the part), members first, the replay buffer last.
+
+        fit: the share of a member on the cluster as it is; raises ResourceError where nothing fits.
+        warn: hears in a sentence of each part that is lost.
+        """
+        self._runtime, self._vault, self._resources = runtime, vault, resources
+        self._fit, self._warn = fit, warn
+        self._share = fit()
+        self._posts = [Post(name, make, make(self._share)) for name, make in makers]
+        self._longest_s: dict[str, float] = {}
+        self.members = range(len(makers) - 1)
+        self.replay = len(makers) - 1
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the states, members first, the replay buffer last."""
+        return [post.name for post in self._posts]
+
+    def start(self, told: Told) -> None:
+        """Wait until everyone stands, and hold what they begin with."""
+        self.each("start", range(len(self._posts)), "ready", lambda _: (), told, leaves="state")
+
+    def restore(self, told: Told) -> None:
+        """Let everyone take up what the vault holds."""
+        everyone = range(len(self._posts))
+        calls = [(self._posts[number].part, self._load(number)) for number in everyone]
+        gather(self._runtime, calls, "take up its state", self._resources.wait_s, told)
+
+    def each(
+        self,
+        phase: str,
+        numbers: Sequence[int],
+        method: str,
+        arguments: Arguments,
+        told: Told = lambda _: None,
+        leaves: Leaves = "nothing",
+    ) -> list[Any]:
+        """Call `method` of the parts with these numbers; results in their order.
+
+        Who fails is made anew and called again, with arguments made anew. Raises RunError when a part fails ATTEMPTS
+        times, ResourceError when nothing can run it any more.
+        """
+        results: dict[int, Any] = {}
+        failures: dict[str, Failure] = {}
+        for attempt in range(ATTEMPTS):
+            if failures and self._recover(phase, failures):
+                results.clear()
+            due = [number for number in numbers if number not in results]
+            failures = self._try(phase, due, method, arguments, told, leaves, results)
+            if not failures:
+                if leaves != "nothing":
+                    self._ask_vault("commit")
+                return [results[number] for number in numbers]
+            if attempt == 0:
+                self._longest_s.pop(phase, None)  # a new process is slower at first than one that is warm
+        name, failure = next(iter(failures.items()))
+        raise RunError(f"{name} failed {ATTEMPTS} times to {phase}: {failure.message}")
+
+    def call_replay(self, method: str, *args: Reference) -> Reference:
+        """Start a method of the replay buffer whose result only other parts will see."""
+        return self._posts[self.replay].part.call(method, *args)
+
+    def _try(
+        self,
+        phase: str,
+        due: Sequence[int],
+        method: str,
+        arguments: Arguments,
+        told: Told,
+        leaves: Leaves,
+        results: dict[int, Any],
+    ) -> dict[str, Failure]:
+        """One attempt: fills `results`, returns the failures by the name of the part to blame."""
+        started = time.monotonic()
+        returns = 2 if leaves == "rows" else 1
+        given = [self._posts[n].part.call(method, *arguments(n), returns=returns) for n in due]
+        answers = {n: reference[0] if returns > 1 else reference for n, reference in zip(due, given, strict=True)}
+        done, failures = self._collect(phase, answers, told)
+        if leaves != "nothing":
+            # only now: the vault takes one thing at a time, and must not wait for a part that hangs
+            left = {n: reference[-1] for n, reference in zip(due, given, strict=True) if n in done and returns > 1}
+            _, lost = self._collect("lay down", {n: self._stage(n, left.get(n)) for n in done})
+            failures |= lost
+        lost_parts = set(failures)
+        results.update({n: result for n, result in done.items() if self._posts[n].part.name not in lost_parts})
+        if not failures:
+            self._longest_s[phase] = max(self._longest_s.get(phase, 0.0), time.monotonic() - started)
+        return failures
+
+    def _collect(
+        self, phase: str, calls: dict[int, Reference], told: Told = lambda _: None
+    ) -> tuple[dict[int, Any], dict[str, Failure]]:
+        """The results of calls by number, and the failures by the name of the part to blame."""
+        pairs = [(self._posts[number].part, reference) for number, reference in calls.items()]
+        done: dict[int, Any] = {}
+        failures: dict[str, Failure] = {}
+        outcomes = self._runtime.collect(pairs, self._patience_s(phase), told)
+        for number, outcome in zip(calls, outcomes, strict=True):
+            if isinstance(outcome, Failure):
+                failures.setdefault(outcome.culprit or self._posts[number].part.name, outcome)
+            else:
+                done[number] = outcome
+        return done, failures
+
+    def _stage(self, number: int, rows: Reference | None) -> Reference:
+        """Start laying down what a call left: the rows it returned, or else the part's state."""
+        post = self._posts[number]
+        if rows is not None:
+            return self._vault.call("stage", rows_name(post.name), rows)
+        return self._vault.call("stage", post.name, post.part.call("state"))
+
+    def _patience_s(self, phase: str) -> float:
+        """How long a phase may take: a multiple of its longest time so far; before that, as long as any wait."""
+        if phase not in self._longest_s:
+            return self._resources.wait_s
+        return max(self._resources.min_patience_s, self._resources.patience * self._longest_s[phase])
+
+    def _recover(self, phase: str, failures: dict[str, Failure]) -> bool:
+        """Make the failed parts anew; True if everyone had to be, so that the phase begins again for all."""
+        by_part = {post.part.name: number for number, post in enumerate(self._posts)}
+        for name, failure in failures.items():
+            if name not in by_part:
+                raise RunError(f"{name} was lost in phase {phase}: {failure.message}")
+            self._warn(f"{name} was lost in phase {phase}: {failure.message}; it is made anew and repeats the phase")
+        return self._remake([by_part[name] for name in failures])
+
+    def _remake(self, lost: list[int]) -> bool:
+        """Make parts anew with the state the vault holds; True if everyone had to be."""
+        deadline = time.monotonic() + self._resources.wait_s
+        everyone = False
+        while True:
+            share = self._await_fit(deadline)
+            if share.cpus < self._share.cpus or share.gpus < self._share.gpus:
+                self._warn(f"the cluster is smaller: a member now takes {share.cpus:g} CPUs and {share.gpus:g} GPUs")
+                lost, everyone = list(range(len(self._posts))), True
+            self._share = share
+            for number in lost:
+                self._runtime.end(self._posts[number].part)
+            for number in lost:
+                self._posts[number].part = self._posts[number].make(share)
+            lost = self._not_standing(lost)
+            if not lost:
+                return everyone
+            if time.monotonic() > deadline:
+                names = ", ".join(self._posts[number].part.name for number in lost)
+                raise ResourceError(f"nothing could run {names} within resources.wait_s {self._resources.wait_s:g} s")
+
+    def _not_standing(self, numbers: list[int]) -> list[int]:
+        """Let new parts take up their state, if they had one; the numbers of those that could not."""
+        calls = [(self._posts[number].part, self._load(number)) for number in numbers]
+        outcomes = self._runtime.collect(calls, min(FIT_S, self._resources.wait_s))
+        return [n for n, outcome in zip(numbers, outcomes, strict=True) if isinstance(outcome, Failure)]
+
+    def _await_fit(self, deadline: float) -> Share:
+        """The share of a member, once the cluster can run all of them."""
+        told = False
+        while True:
+            try:
+                return self._fit()
+            except ResourceError as error:
+                if time.monotonic() > deadline:
+                    raise
+                if not told:
+                    self._warn(f"waiting up to {self._resources.wait_s:g} s for room: {error}")
+                    told = True
+                time.sleep(RETRY_S)
+
+    def _load(self, number: int) -> Reference:
+        post = self._posts[number]
+        return post.part.call("load_state", self._vault.call("held", post.name))
+
+    def _ask_vault(self, method: str) -> Any:
+        return gather(self._runtime, [(self._vault, self._vault.call(method))], method, self._resources.wait_s)[0]
+
+
+def member_name(number: int) -> str:
+    """The name of a member's state, in the vault and in a checkpoint."""
+    return f"member_{number:04d}"
+
+
+def rows_name(name: str) -> str:
+    """The name of the transitions that a member played last, in the vault."""
+    return f"{name} rows"

@@ -1,0 +1,78 @@
+"""The vault: the state that parts come back with, in memory on the trainer's node, and from there into checkpoints.
+
+The driver speaks of states by name and never holds one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from eigen2.evolution.operators import diversity
+from eigen2.training.checkpoint import Archive, Arrays
+
+CHAMPION = "champion"
+
+
+class Vault:
+    """What the parts of a run laid down. A plain class, which the trainer runs as an actor on its own node.
+
+    Things are staged while a phase goes on and count only once it is committed, so a phase that is repeated, for one
+    part or for all, always begins from the same states.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._held: dict[str, Any] = {}
+        self._staged: dict[str, Any] = {}
+
+    def stage(self, name: str, value: Any) -> None:
+        """Lay something down, for when the phase is committed."""
+        self._staged[name] = value
+
+    def commit(self) -> None:
+        """The phase is done: what was staged counts."""
+        self._held |= self._staged
+        self._staged.clear()
+
+    def held(self, name: str) -> Any:
+        """What counts under a name."""
+        return self._held[name]
+
+    def genome(self, name: str) -> Arrays:
+        """The genome within the state of a member."""
+        return _genome_of(self._held[name])
+
+    def crown(self, name: str) -> None:
+        """Keep the genome of a member, as it is, as the champion."""
+        self._held[CHAMPION] = _genome_of(self._held[name])
+
+    def diversity(self, names: list[str]) -> float:
+        """How unlike the genomes of some members are."""
+        return diversity([self.genome(name) for name in names])
+
+    def save(self, generation: int, progress: dict[str, Any], names: list[str]) -> str:
+        """Write a checkpoint of named states and the champion; see `Archive.save`."""
+        kept = [*names, CHAMPION]
+        return self._archive.save(generation, progress, kept, *(self._held[name] for name in kept))
+
+    def load(self, generation: int) -> dict[str, Any]:
+        """Hold what a checkpoint has; returns the driver's part of it. See `Archive.load`."""
+        checkpoint = self._archive.load(generation)
+        self._held = dict(checkpoint.parts)
+        return checkpoint.progress
+
+    def save_champion(self, path: Path) -> None:
+        """Write the champion's genome to a file of its own."""
+        self._archive.save_genome(path, self._held[CHAMPION])
+
+    def flush(self, deadline_s: float) -> str | None:
+        """Wait for uploads; see `Archive.flush`."""
+        return self._archive.flush(deadline_s)
+
+    def trouble(self) -> str | None:
+        """What keeps the storage from taking the run; see `Archive.trouble`."""
+        return self._archive.trouble()
+
+
+def _genome_of(state: Arrays) -> Arrays:
+    """The online networks of an agent's state: they are its genome."""
+    return {name.removeprefix("online/"): value for name, value in state.items() if name.startswith("online/")}

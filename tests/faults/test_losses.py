@@ -1,0 +1,104 @@
+"""Members, the replay buffer and whole nodes die or hang at each phase of a generation; the numbers stay the same."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from eigen2.config import ResourcesConfig
+from eigen2.errors import RunError
+from eigen2.training.cluster import connect
+from eigen2.training.member import Member
+from eigen2.training.run_folder import RunFolder
+from eigen2.training.runtime import RayRuntime, Share
+from eigen2.training.session import Session
+from eigen2.training.trainer import Trainer
+from tests.training.small import MARKET, assert_same_run, make_session, run, small_config
+
+SIZE: dict[str, Any] = {"population_size": 3, "num_generations": 3, "wait_s": 60.0}
+SHARE = Share(cpus=0.5)
+PHASES = ("play", "train", "breed", "checkpoint")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    connect(ResourcesConfig(num_cpus=2, dashboard=False))
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return run(tmp_path_factory.mktemp("undisturbed"), **SIZE)
+
+
+class Saboteur:
+    """A listener that hands on all it hears, and strikes once, as a phase of generation 1 begins."""
+
+    def __init__(self, session: Session, phase: str, strike: Callable[[], None]) -> None:
+        self._session, self._phase, self._strike = session, phase, strike
+        self.struck = False
+        self.warnings: list[str] = []
+        self.generation = session.generation
+
+    def phase(self, generation: int, name: str, done: int, total: int) -> None:
+        if (generation, name, self.struck) == (1, self._phase, False):
+            self.struck = True
+            self._strike()
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def process_of(trainer: Trainer, post: int) -> int:
+    """The process id of a member, or of the replay buffer (the last post)."""
+    handle: Any = trainer._crew._posts[post].part.handle  # type: ignore[attr-defined]
+    return int(ray.get(handle.__ray_call__.remote(lambda _: os.getpid()), timeout=60))
+
+
+def sabotaged(path: Path, phase: str, victims: tuple[int, ...], how: int, **changed: Any) -> tuple[RunFolder, Saboteur]:
+    """A run whose victims get a signal as a phase begins."""
+    config, folder = small_config(**{**SIZE, **changed}), RunFolder(path)
+    path.mkdir(parents=True, exist_ok=True)
+    processes: list[int] = []
+    session = make_session(config, folder, 0)
+    saboteur = Saboteur(session, phase, lambda: [os.kill(process, how) for process in processes] and None)
+    trainer = Trainer(config, MARKET, folder, RayRuntime(), lambda: SHARE, saboteur)
+    trainer.start()
+    processes.extend(process_of(trainer, victim) for victim in victims)
+    trainer.run()
+    assert saboteur.struck
+    return folder, saboteur
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("victims", [(1,), (0, 2), (3,)], ids=["a member", "two members", "the replay buffer"])
+def test_killed_at_a_phase(tmp_path: Path, undisturbed: RunFolder, phase: str, victims: tuple[int, ...]) -> None:
+    folder, saboteur = sabotaged(tmp_path, phase, victims, signal.SIGKILL)
+    assert_same_run(folder, undisturbed)
+    told = {message.split(" was lost")[0] for message in saboteur.warnings}
+    assert told == {"the replay buffer" if victim == 3 else f"member {victim}" for victim in victims}
+
+
+@pytest.mark.parametrize("phase", ["play", "train"])
+def test_a_member_that_hangs_counts_as_dead(tmp_path: Path, undisturbed: RunFolder, phase: str) -> None:
+    folder, saboteur = sabotaged(tmp_path, phase, (1,), signal.SIGSTOP, min_patience_s=2.0, patience=2.0)
+    assert_same_run(folder, undisturbed)
+    assert [message.split(" was lost")[0] for message in saboteur.warnings] == ["member 1"]
+
+
+class Poisoned(Member):
+    """A member that fails to learn, however often it is made."""
+
+    def train(self, generation: int, sample: Any) -> dict[str, float]:
+        raise ArithmeticError("poison")
+
+
+def test_a_poisoned_member_ends_the_run_with_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eigen2.training.trainer.Member", Poisoned)
+    with pytest.raises(RunError, match=r"failed 3 times to train: ArithmeticError: poison"):
+        run(tmp_path, runtime=RayRuntime(), share=SHARE, **{**SIZE, "population_size": 1})
