@@ -35,8 +35,9 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is the same as Ctrl-C
     session = Session(config, folder, generation, sinks_of(config, folder, resume is not None), console)
     try:
-        train(config, market, folder, RayRuntime(), partial(fit_to_cluster, config), session, generation)
+        trainer = train(config, market, folder, RayRuntime(), partial(fit_to_cluster, config), session, generation)
         summary = examine_run(folder, config, market, Console())
+        trainer.flush()
         session.finish(summary, folder.champion)
     except BaseException:
         session.finish({}, None)

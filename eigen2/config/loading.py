@@ -112,7 +112,7 @@ def number_of_text(text: str) -> str | float:
 
 def _locate(key: object, source: str) -> tuple[str, str | None]:
     """(section, field) of a plain or dotted name; (section, None) for a section's own name."""
-    name = str(key)
+    name = key if isinstance(key, str) else _shown(key)
     section, dot, field = name.partition(".")
     if not dot and section in Config.model_fields:
         return section, None
@@ -127,11 +127,19 @@ def _fields_of_section(section: str, value: object, source: str) -> dict[str, An
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{source}: section {section} must hold fields, not {value!r}")
+        raise ConfigError(f"{source}: section {section} must hold fields, not {_shown(value)}")
     for field in value:
         if SECTION_OF.get(field) != section:
-            raise ConfigError(f"{source}: unknown field {section}.{field}{_nearest(f'{section}.{field}')}")
+            name = f"{section}.{field if isinstance(field, str) else _shown(field)}"
+            raise ConfigError(f"{source}: unknown field {name}{_nearest(name)}")
     return {field: _suited(field, given) for field, given in value.items()}
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # a hexadecimal number may have more digits than Python writes out
+        return "a number too long to show"
 
 
 def _nearest(name: str) -> str:
@@ -147,5 +155,5 @@ def _first_problem(error: ValidationError) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not where:
         return message
-    given = "" if isinstance(problem["input"], BaseModel | dict) else f" is {problem['input']!r}:"
+    given = "" if isinstance(problem["input"], BaseModel | dict) else f" is {_shown(problem['input'])}:"
     return f"{where}{given} {message[0].lower()}{message[1:]}"

@@ -242,6 +242,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         found = manifest["format"]
         if not isinstance(manifest["files"], dict):
             raise TypeError
+        stated, actual = manifest.pop("sha256", None), _self_digest(manifest)
     except OSError as error:
         raise RunError(f"checkpoint {folder} can't be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -251,8 +252,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     for name in manifest["files"]:
         if not FILE_NAME.fullmatch(name):
             raise RunError(f"checkpoint {folder}: {MANIFEST} names {name!r}, which is not a file of its folder")
-    expected = manifest.pop("sha256", None)
-    if expected != _self_digest(manifest):
+    if stated != actual:
         raise RunError(f"checkpoint file {path} is damaged: its SHA-256 differs from the one it states")
     return dict(manifest)
 

@@ -59,7 +59,7 @@ class RunFolder:
         return folder, load_config(folder.config)
 
     def identity(self) -> str:
-        """The run's id for W&B: it stays the same however often the run is resumed. Raises RunError if there is none."""
+        """The run's id for W&B: the same however often the run is resumed. Raises RunError if there is none."""
         try:
             found = self.id.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

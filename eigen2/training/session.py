@@ -91,13 +91,14 @@ def train(
     fit: Callable[[], Share],
     session: Session,
     generation: int = 0,
-) -> None:
+) -> Trainer:
     """Train what is left of a run after `generation` generations; its champion ends up in the run folder."""
     trainer = Trainer(config, market, folder, runtime, fit, session)
     trainer.start()
     if generation:
         trainer.restore(generation)
     trainer.run()
+    return trainer
 
 
 def fit_to_cluster(config: Config) -> Share:

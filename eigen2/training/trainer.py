@@ -117,6 +117,9 @@ class Trainer:
         for generation in range(self.progress.generation, self._config.run.num_generations):
             self._generation(generation)
         self._ask_vault("save_champion", self._folder.champion.resolve())
+
+    def flush(self) -> None:
+        """See the run's files to their storage, if it has one; whatever could not be uploaded is told."""
         self._warn_of(self._ask_vault("flush", self._config.resources.wait_s))
 
     def _generation(self, generation: int) -> None:

@@ -103,6 +103,9 @@ def laid_out(root: Path, files: dict[str, bytes]) -> Path:
 @example(b"ddpg: {? {a: b} : c}")
 @example(b"run: {seed: " + b"9" * 5000 + b"}")
 @example(b"run: {seed: 0x" + b"f" * 5000 + b"}")
+@example(b"run: 0x" + b"f" * 5000)
+@example(b"0x" + b"f" * 5000 + b": 1")
+@example(b"run: {0x" + b"f" * 5000 + b": 1}")
 @example(b"2020-99-99: 1")
 @example(b"run: {name: 2020-13-45}")
 @example(b"run: {name: !!int x}")
@@ -213,7 +216,14 @@ def _digest_of(manifest: dict[str, Any]) -> str:
 @pytest.mark.parametrize("file", ["manifest.json", "progress.json"])
 def test_json_without_end_is_refused(tmp_path: Path, file: str) -> None:
     folder = tmp_path / "checkpoints" / save(make_archive(tmp_path), 3)
-    for content in (b"[" * 100_000, b'{"a":' * 50_000, b"9" * 5000, b'{"format": 1, "files": {}, "x": ' + b"[" * 950):
+    deep = [b'{"format": 1, "files": {}, "x": ' + b"[" * depth + b"]" * depth + b"}" for depth in range(800, 1000, 10)]
+    for content in (
+        *deep,
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b"9" * 5000,
+        b'{"format": 1, "files": {}, "x": ' + b"[" * 950,
+    ):
         (folder / file).write_bytes(content)
         assert refused(lambda: make_archive(tmp_path).load(3))
 
