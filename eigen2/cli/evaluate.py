@@ -14,6 +14,7 @@ from eigen2.learning.agent import Agent, MarketView
 from eigen2.market.market import Market
 from eigen2.report.plots import plot_equity, plot_fitness
 from eigen2.report.tables import Result, results_table, results_text
+from eigen2.tracking.expression import evaluate
 from eigen2.tracking.jsonl import read_rows
 from eigen2.tracking.sink import Row
 from eigen2.training.checkpoint import load_genome
@@ -44,10 +45,12 @@ def examine_run(folder: RunFolder, config: Config, market: Market, console: Cons
     folder.results.write_text(results_text(results), encoding="utf-8")
     _write_csv(folder.trades, [row for segment in segments for row in trades_of(segment, market)])
     _write_csv(folder.equity, [row for segment in segments for row in equity_of(segment, market)])
-    plot_fitness(read_rows(folder.metrics), folder.fitness_plot)
+    rows = read_rows(folder.metrics)
+    plot_fitness(rows, folder.fitness_plot)
     _plot_holdout(segments[-1], market, folder.equity_plot)
     console.print(results_table(results))
-    return _final_figures(segments[0])
+    final = _final_figures(segments[0])
+    return {**final, "combined_score": evaluate(config.tracking.combined_score, {**rows[-1], **final})}
 
 
 def _plot_holdout(segment: Segment, market: Market, out: Path) -> None:

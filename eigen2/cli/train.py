@@ -10,8 +10,10 @@ from rich.console import Console
 from eigen2.cli.evaluate import examine_run
 from eigen2.config import Config, RunConfig, load_config
 from eigen2.errors import ConfigError
+from eigen2.tracking.expression import check
 from eigen2.training.checkpoint import rewind
 from eigen2.training.cluster import connect
+from eigen2.training.metrics import NUMBERS
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import RayRuntime
 from eigen2.training.session import Resume, Session, fit_to_cluster, load_market, sinks_of, train
@@ -23,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
     resume = _resume(args)
     config = resume.config if resume else load_config(_config_path(args), _overrides(args))
+    check(config.tracking.combined_score, NUMBERS)
     market, report = load_market(config)
     folder = resume.folder if resume else RunFolder.create(config)
     folder.data_report.write_text(report.to_text(), encoding="utf-8")

@@ -200,6 +200,11 @@ class TrackingConfig(Section):
     wandb_project: str = Field("eigen2-self", min_length=1, description="project of W&B")
     wandb_entity: str | None = Field(None, description="W&B account or team; none: the key's default")
     wandb_group: str | None = Field(None, description="group of W&B; a sweep names its own")
+    combined_score: str = Field(
+        "0.7 * fitness/best_ever + 0.3 * final/win_rate",
+        min_length=1,
+        description="the final metric of this name: numbers, metrics, + - * / (with spaces) and parentheses",
+    )
     progress: bool = Field(True, description="show the progress bar")
 
 

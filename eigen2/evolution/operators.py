@@ -19,7 +19,7 @@ def mutate(genome: Genome, rate: float, std: float, rng: np.random.Generator) ->
 
 def diversity(genomes: list[Genome]) -> float:
     """Mean distance of the genomes from their mean, relative to the mean's norm; 0 for a population of clones."""
-    vectors = np.stack([np.concatenate([value.ravel() for value in genome.values()]) for genome in genomes])
+    vectors = np.stack([np.concatenate([genome[name].ravel() for name in sorted(genome)]) for genome in genomes])
     centre = vectors.mean(axis=0)
     distance = np.linalg.norm(vectors - centre, axis=1).mean()
     return float(distance / max(float(np.linalg.norm(centre)), 1e-12))

@@ -12,7 +12,7 @@ from eigen2.errors import RunError
 from eigen2.evaluation.scores import mean_score, score_slices
 from eigen2.evaluation.slices import mean_of_worst
 from eigen2.evolution.operators import blend, mutate
-from eigen2.evolution.plan import Champion, Cross, Mutate, Recipe
+from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, Recipe
 from eigen2.learning.agent import Actions, Agent, Arrays, MarketView
 from eigen2.learning.replay import BatchShape, Sample, rows_of
 from eigen2.market.market import Market
@@ -87,9 +87,15 @@ class Member:
             case Cross(alpha=alpha), (first, second):
                 self._agent.become(blend(first, second, alpha))
             case Mutate(rate=rate, std=std), (parent,):
-                self._agent.become(mutate(parent, rate, std, rng))
+                # noise is drawn in the networks' own order, whatever order a checkpoint gave the arrays
+                ordered = {name: parent[name] for name in self._agent.genome()}
+                self._agent.become(mutate(ordered, rate, std, rng))
             case Champion(), (champion,):
                 self._agent.become(champion)
+            case Keep(), ():
+                pass
+            case _:
+                raise ValueError(f"{recipe} takes another number of genomes than {len(parents)}")
 
     def genome(self) -> Arrays:
         """The agent's parameters, name -> array."""

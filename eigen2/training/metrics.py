@@ -7,6 +7,18 @@ import numpy as np
 from eigen2.evolution.plan import MutationStrength
 from eigen2.training.member import Outcome
 
+NUMBERS = (  # the metrics that are numbers once a run with learning is done; `importance/top` is a name
+    *(f"fitness/{name}" for name in ("mean", "max", "min", "std", "best_ever")),
+    *(f"validation/{name}" for name in ("fitness", "best_ever", "total_return", "sharpe_ratio", "max_drawdown")),
+    *(f"validation/{name}" for name in ("win_rate", "avg_trade_duration", "num_trades")),
+    *(f"train/{name}" for name in ("actor_loss", "critic_loss", "q_mean", "grad_norm")),
+    *(f"buffer/{name}" for name in ("size", "utilization")),
+    *(f"evolution/{name}" for name in ("mutation_rate", "mutation_std", "plateau", "diversity")),
+    "importance/entropy",
+    *(f"time/{name}" for name in ("generation", "play", "train", "evolve", "checkpoint")),
+    *(f"final/{name}" for name in ("win_rate", "avg_trade_duration", "sharpe_ratio", "total_return")),
+)
+
 Row = dict[str, float | int | str]
 
 

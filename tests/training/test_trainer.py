@@ -12,6 +12,7 @@ import pytest
 from eigen2.config import Config
 from eigen2.evolution.plan import Keep
 from eigen2.training.checkpoint import Archive, load_genome
+from eigen2.training.metrics import NUMBERS
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalPart, LocalRuntime, Part, Reference, Share
 from eigen2.training.trainer import Trainer
@@ -72,6 +73,20 @@ def test_a_resumed_run_is_the_uninterrupted_one(whole: RunFolder, tmp_path: Path
 def test_going_back_to_an_earlier_checkpoint_plays_its_future_again(whole: RunFolder, tmp_path: Path) -> None:
     folder = RunFolder(Path(shutil.copytree(whole.path, tmp_path / "copy")))
     run(folder.path, generation=1, num_generations=GENERATIONS)
+    assert_same_run(folder, whole)
+
+
+def test_the_metrics_of_a_generation_are_those_that_are_known(whole: RunFolder) -> None:
+    numbers = {name for name, value in rows_of(whole)[-1].items() if not isinstance(value, str)} - {"generation"}
+    assert numbers == {name for name in NUMBERS if not name.startswith("final/")}
+
+
+def test_a_resumed_run_of_evolution_alone_is_the_uninterrupted_one(tmp_path: Path) -> None:
+    """Without learning, mutants come straight from what a checkpoint held."""
+    alone = {"gradient_steps_per_generation": 0, "elite_share": 0.25, "crossover_share": 0.25}
+    whole = run(tmp_path / "whole", **alone)
+    folder = run(tmp_path / "resumed", **alone, num_generations=1)
+    run(folder.path, generation=1, **alone)
     assert_same_run(folder, whole)
 
 
