@@ -27,13 +27,12 @@ def run(args: argparse.Namespace) -> int:
     config = resume.config if resume else load_config(_config_path(args), _overrides(args))
     check(config.tracking.combined_score, NUMBERS)
     market, report = load_market(config)
+    dashboard = connect(config.resources)
+    fit_to_cluster(config)  # what can't fit is said before a folder is made
     folder = resume.folder if resume else RunFolder.create(config)
     folder.data_report.write_text(report.to_text(), encoding="utf-8")
     generation = resume.generation if resume else 0
     rewind(folder.checkpoints, generation)
-
-    dashboard = connect(config.resources)
-    fit_to_cluster(config)  # what can't fit is said before anything else is started
     _greet(console, config, folder, generation, dashboard)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is the same as Ctrl-C
     session = Session(config, folder, generation, sinks_of(config, folder, resume is not None), console)
