@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: train test lint types clean
+.PHONY: train test soak lint types clean
 
 train: $(VENV)/.installed
 	$(BIN)/eigen2 train configs/quickstart.yaml
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/.installed-test
+	$(BIN)/python -m tests.faults.soak
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
