@@ -92,13 +92,14 @@ def plan(
     """A recipe for each slot, given the fitness of the member in it (higher is better).
 
     The fittest are kept where they are; the last of them gives way to the champion, unless it is the only one. Children
-    take the other slots: crossed parents win tournaments over the population, mutants come from elites.
+    take the other slots: crossed parents win tournaments over the population, mutants come from elites. An elite_share
+    of 1 is no evolution at all: everyone is kept.
     """
     counts = Counts.of(config)
     ranking = sorted(range(len(fitness)), key=lambda slot: (-fitness[slot], slot))
     elites = ranking[: counts.elites]
     recipes: list[Recipe] = [Keep()] * len(fitness)
-    if len(elites) > 1:
+    if 1 < len(elites) < len(fitness):
         recipes[elites[-1]] = Champion()
     for number, slot in enumerate(sorted(ranking[counts.elites :])):
         if number < counts.crossed:

@@ -64,10 +64,10 @@ class Encoder(nn.Module):
     def __init__(self, features: int, columns: int, hidden: int, context_days: int) -> None:
         super().__init__()
         self.embed = nn.Linear(features, hidden)
-        self.column = nn.Parameter(torch.randn(columns, hidden) * 0.1)
+        self.column = nn.Parameter(torch.randn(columns, hidden) * 0.5)
         self.blocks = nn.Sequential(*(CausalBlock(hidden, d) for d in dilations(context_days)))
         self.norm = nn.LayerNorm(hidden)
-        self.query = nn.Parameter(torch.randn(hidden) * hidden**-0.5)
+        self.query = nn.Parameter(torch.randn(hidden))
         self.key = nn.Linear(hidden, hidden)
         self.value = nn.Linear(hidden, hidden)
         self.history = sum(block.span for block in self.blocks)  # type: ignore[misc]
@@ -83,17 +83,23 @@ class Encoder(nn.Module):
 
 
 class StockHead(nn.Module):
-    """A small network of one stock: [own features, market context, extra inputs] -> outputs."""
+    """A small network of one stock: [own features, market context, extra inputs] -> outputs.
+
+    The context shifts and scales what the own features say (FiLM, arXiv 1709.07871): whether a sign of the market is
+    good for a stock depends on the stock.
+    """
 
     def __init__(self, hidden: int, extra: int, outputs: int) -> None:
         super().__init__()
         self.own = nn.Linear(hidden + extra, hidden)
-        self.shared = nn.Linear(hidden, hidden)
+        self.shift = nn.Linear(hidden, hidden)
+        self.scale = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, outputs)
 
     def forward(self, own: Tensor, context: Tensor) -> Tensor:
         """[..., S, H + extra], [..., H] -> [..., S, outputs]."""
-        return self.out(F.gelu(self.own(own) + self.shared(context).unsqueeze(-2)))
+        scale, shift = 1 + self.scale(context).unsqueeze(-2), self.shift(context).unsqueeze(-2)
+        return self.out(F.gelu(self.own(own) * scale + shift))
 
 
 class Actor(nn.Module):

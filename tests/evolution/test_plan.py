@@ -68,7 +68,8 @@ def test_the_fittest_stay_in_their_slots_and_the_last_of_them_gives_way_to_the_c
     fitness = drawn_fitness(config, seed)
     recipes = planned(fitness, config, seed)
     elites = np.argsort(fitness)[::-1][: Counts.of(config).elites].tolist()
-    kept, champion = (elites[:-1], elites[-1:]) if len(elites) > 1 else (elites, [])
+    injected = 1 < len(elites) < config.population_size
+    kept, champion = (elites[:-1], elites[-1:]) if injected else (elites, [])
     assert slots_of(recipes, Keep) == sorted(kept)
     assert slots_of(recipes, Champion) == champion
 

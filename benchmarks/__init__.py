@@ -1,0 +1,1 @@
+"""Measurements of the product: whether it learns, and how fast it is."""

@@ -1,0 +1,73 @@
+"""Tables and plot of the learning benchmark."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from benchmarks.learning import Result
+
+SHOWN_GENERATIONS = (1, 3, 10)
+COLORS = ("#1f5fa8", "#c8641b", "#4a8f4d", "#8b5aa8", "#777777")
+
+
+def tables(results: Sequence["Result"]) -> str:
+    """Markdown: a table a market, a line a row, skill as median (least .. most) over seeds."""
+    return "\n".join(line for name, of_market in _by_market(results) for line in _table(name, of_market))
+
+
+def _table(market: str, results: Sequence["Result"]) -> Iterable[str]:
+    heads = [f"generation {number}" for number in SHOWN_GENERATIONS]
+    yield f"\n**{market}**\n"
+    yield f"| | {' | '.join(heads)} | z against random | s a run |"
+    yield "|---|" + "---|" * (len(heads) + 2)
+    for row, runs in _by_row(results):
+        cells = [_spread([run.skill[number - 1] for run in runs]) for number in SHOWN_GENERATIONS]
+        errors, seconds = _spread([run.noise_errors for run in runs], 1), np.median([run.seconds for run in runs])
+        yield f"| {row} | {' | '.join(cells)} | {errors} | {seconds:.0f} |"
+    for name in ("observer", "rule"):
+        skills = {run.task.seed: getattr(run, name) for run in results}
+        if None not in skills.values():
+            yield f"| *{name}* | | | {_spread(list(skills.values()))} | | |"
+
+
+def _spread(values: Sequence[float], decimals: int = 2) -> str:
+    low, middle, high = (f"{value:.{decimals}f}" for value in (min(values), float(np.median(values)), max(values)))
+    return f"{middle} ({low} .. {high})"
+
+
+def plot(results: Sequence["Result"], out: Path) -> None:
+    """Skill by generation, a panel a market: median as a line, the range over seeds as a band."""
+    markets = list(_by_market(results))
+    figure = Figure(figsize=(4.2 * len(markets), 4), dpi=110, layout="constrained")
+    panels = figure.subplots(1, len(markets), sharey=True, squeeze=False)[0]
+    for panel, (name, of_market) in zip(panels, markets, strict=True):
+        for color, (row, runs) in zip(COLORS, _by_row(of_market), strict=False):
+            skill = np.array([run.skill for run in runs])
+            generations = np.arange(1, skill.shape[1] + 1)
+            panel.plot(generations, np.median(skill, axis=0), color=color, linewidth=2, label=row)
+            panel.fill_between(generations, skill.min(axis=0), skill.max(axis=0), color=color, alpha=0.15, linewidth=0)
+        for style, policy in (("--", "observer"), (":", "rule")):
+            known = [getattr(run, policy) for run in of_market if getattr(run, policy) is not None]
+            if known:
+                panel.axhline(float(np.median(known)), color="#333333", linewidth=1, linestyle=style, label=policy)
+        panel.set_title(name, loc="left")
+        panel.set_xlabel("generation")
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("skill on hold-out slices: 0 random, 1 oracle")
+    panels[0].legend(frameon=False, fontsize=8)
+    figure.savefig(out)
+
+
+def _by_market(results: Sequence["Result"]) -> Iterable[tuple[str, list["Result"]]]:
+    for name, found in groupby(results, key=lambda result: result.task.market):
+        yield name, list(found)
+
+
+def _by_row(results: Sequence["Result"]) -> Iterable[tuple[str, list["Result"]]]:
+    for name, found in groupby(results, key=lambda result: result.task.row):
+        yield name, list(found)
