@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -60,9 +60,15 @@ def results_table(rows: Sequence[Result]) -> Table:
 
 def results_text(rows: Sequence[Result]) -> str:
     """The same table as plain text, for a file."""
+    return plain_text(results_table(rows))
+
+
+def plain_text(*parts: RenderableType) -> str:
+    """Parts below each other as plain text, without escape codes or trailing blanks."""
     console = Console(file=io.StringIO(), width=TEXT_WIDTH, color_system=None, force_terminal=False)
     with console.capture() as capture:
-        console.print(results_table(rows))
+        for part in parts:
+            console.print(part, highlight=False, markup=False)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 

@@ -9,7 +9,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eigen2.report.plots import drawdown_pct, equity_figure, fitness_figure, plot_equity, plot_fitness, spread
+from eigen2.report.plots import drawdown_pct, equity_figure, fitness_figure, plot_equity, plot_fitness
+from eigen2.report.style import spread
 
 
 def rows(generations: int) -> list[dict[str, Any]]:

@@ -1,0 +1,83 @@
+"""`eigen2 report RUN`: one HTML page about a run, examined first where it was not."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from eigen2.cli.evaluate import examine_run
+from eigen2.errors import RunError
+from eigen2.files import write_atomically
+from eigen2.market.market import Market
+from eigen2.report.page import most_traded, page_of
+from eigen2.report.records import (
+    Curve,
+    RunRecord,
+    Trade,
+    births_of,
+    importance_of,
+    read_equity,
+    read_evaluation,
+    read_text,
+    read_trades,
+)
+from eigen2.tracking.jsonl import read_rows
+from eigen2.training.run_folder import RunFolder
+from eigen2.training.session import load_market
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page of `args.run` and say where it lies; returns 0."""
+    folder, config = RunFolder.open(Path(args.run))
+    if not folder.champion.is_file():
+        raise RunError(f"run {folder.path} has no champion yet; finish it with `eigen2 train --resume {folder.path}`")
+    market, _ = load_market(config)
+    console = Console()
+    if not _is_examined(folder):
+        examine_run(folder, config, market, console)
+    page = page_of(record_of(folder, market))
+    try:
+        write_atomically(folder.report, page.encode())
+    except OSError as error:
+        raise RunError(f"{folder.report}: can't be written: {error.strerror}") from error
+    console.print(f"report: {folder.report}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def record_of(folder: RunFolder, market: Market) -> RunRecord:
+    """What the files of an examined run say, with the prices its trades were made at.
+
+    Raises RunError naming the file that is missing or damaged.
+    """
+    equity, trades = read_equity(folder.equity), read_trades(folder.trades)
+    candidates = read_rows(folder.candidates) if folder.candidates.exists() else []
+    return RunRecord(
+        name=folder.path.resolve().name,
+        evaluation=read_evaluation(folder.evaluation),
+        equity=equity,
+        trades=trades,
+        metrics=read_rows(folder.metrics),
+        births=births_of(read_rows(folder.lineage), folder.lineage),
+        columns=market.columns,
+        importance=importance_of(candidates, len(market.columns), folder.candidates),
+        closes=_closes(market, trades, folder),
+        config=read_text(folder.config),
+        data_report=read_text(folder.data_report),
+    )
+
+
+def _is_examined(folder: RunFolder) -> bool:
+    """Whether the evaluation is of this champion: written after it."""
+    evaluation = folder.evaluation
+    return evaluation.is_file() and evaluation.stat().st_mtime >= folder.champion.stat().st_mtime
+
+
+def _closes(market: Market, trades: list[Trade], folder: RunFolder) -> dict[str, Curve]:
+    """Closes of the stocks that the page shows, on validation and hold-out days."""
+    days = slice(market.splits.validation.first, market.splits.holdout.last + 1)
+    closes = {}
+    for stock in most_traded(trades):
+        if stock not in market.columns:
+            raise RunError(f"{folder.trades}: trades {stock}, which is no column of the run's market")
+        closes[stock] = (market.dates[days], market.prices.close[days, market.columns.index(stock)])
+    return closes
