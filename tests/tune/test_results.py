@@ -1,0 +1,300 @@
+"""What a sweep found: tables, the best config, importance, the page, and the file of a second phase."""
+
+import math
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from eigen2.config import Config, load_config
+from eigen2.tracking.wandb_runs import RemoteRun, RemoteSweep
+from tests.tune.files import sweep_of
+from tune.findings import Findings, importances
+from tune.folder import Settings, SweepFolder
+from tune.laws import Categories, Integers, Law, LogUniform, Normal, Quantised, Uniform
+from tune.narrow import narrow
+from tune.records import Record, Records
+from tune.results import main
+from tune.search import proposals_of
+from tune.sweep_file import SweepFile
+from tune.wandb_import import folder_of
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SHIPPED = CONFIGS / "sweep_config.yaml"
+TRIALS = 24
+HOSTILE = "out of memory </script><script>alert(1)</script>"
+
+
+def skill(values: dict[str, Any], rng: np.random.Generator) -> float:
+    """The learning rates decide, a little of chance beside."""
+    actor, critic = math.log(values["ddpg.actor_lr"] / 0.0002), math.log(values["ddpg.critic_lr"] / 0.0005)
+    return -(actor**2) - 0.6 * critic**2 + 0.05 * float(rng.normal())
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepFolder:
+    """A sweep of 24 trials: one failed, the poor ones stopped at generation 5."""
+    monkeypatch.chdir(tmp_path)
+    sweep, rng = SweepFile.read(SHIPPED), np.random.default_rng(0)
+    folder = SweepFolder.create("demo", SHIPPED, Config(), Settings.new(0, "wandb", TRIALS, (), ()))
+    records, proposals = Records(folder.trials), proposals_of(sweep, 0, num_trials=TRIALS)
+    while trial := proposals.ask():
+        name, best = f"trial-{trial.number}", skill(trial.values, rng)
+        if trial.number == 3:
+            records.put(Record(name, 3, "failed", trial.values, generation=2, reason=HOSTILE))
+            proposals.tell(3, None)
+            continue
+        generations = 5 if best < -3 else 10
+        state = "stopped" if generations == 5 else "finished"
+        history = (*(best - 3 * math.exp(-k / 3) for k in range(generations - 1)), best)
+        metrics = {"fitness/best_ever": best}
+        records.put(Record(name, trial.number, state, trial.values, metrics, history, best, generations, 60.0))  # type: ignore[arg-type]
+        proposals.tell(trial.number, [best])
+    return folder
+
+
+def test_show_is_sorted_and_whole(folder: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    ranked = [record.trial for record in Findings.of(folder).ranked]
+    assert main(["demo", "show"]) == 0
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert [row[1].strip() for row in rows] == [*ranked, "trial-3"]
+    assert all(len(row) == 22 for row in rows)
+    assert main(["demo", "show", "--sort", "actor_lr", "--reverse"]) == 0
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+    rates = [float(row[5]) for row in rows]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_show_by_a_column_that_is_not_there(folder: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "show", "--sort", "actor_rl"]) == 2
+    assert "did you mean actor_lr?" in capsys.readouterr().err
+
+
+def test_best_is_applied_with_the_sizes_of_full_runs(folder: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    best = Findings.of(folder).best
+    assert main(["demo", "best", "--apply", "configs/best.yaml", "--sizes", str(CONFIGS / "full.yaml")]) == 0
+    assert "eigen2 train configs/best.yaml" in capsys.readouterr().out
+    config, full = load_config(Path("configs/best.yaml")), load_config(CONFIGS / "full.yaml")
+    assert config.ddpg.actor_lr == best.values["ddpg.actor_lr"]
+    assert config.rules.max_holding_period == best.values["rules.max_holding_period"]
+    assert config.agent == full.agent
+    assert config.replay == full.replay
+    assert (config.run.num_generations, config.evolution.population_size) == (25, 16)
+
+
+def test_importance_ranks_what_decides_first(folder: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    found = importances(Findings.of(folder))
+    assert {one.parameter.name for one in found[:2]} == {"actor_lr", "critic_lr"}
+    assert sum(one.share for one in found) == pytest.approx(1.0)
+    assert all(one.top_share is None for one in found)
+    assert main(["demo", "importance"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.index("actor_lr") < shown.index("gamma")
+
+
+def test_a_sweep_without_trials_says_so(folder: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.trials.unlink()
+    for command, said in (("best", "no finished trial"), ("importance", "needs 4"), ("narrow", "narrow needs 2")):
+        assert main(["demo", command]) == 1
+        assert said in capsys.readouterr().err
+    assert main(["demo", "report"]) == 0
+    assert main(["demo", "show"]) == 0
+
+
+class Page(HTMLParser):
+    """Counts what a page holds."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def count(self, tag: str, **attributes: str) -> int:
+        return sum(one == tag and attributes.items() <= held.items() for one, held in self.tags)
+
+
+def test_the_page_holds_every_trial_and_needs_nothing_else(folder: SweepFolder) -> None:
+    assert main(["demo", "report"]) == 0
+    text = (folder.path / "report.html").read_text()
+    page = Page(text)
+    ranked = len(Findings.of(folder).ranked)
+    assert page.count("polyline", **{"class": "record"}) == 1
+    assert page.count("polyline") == 2 * ranked + 1
+    assert page.count("circle") == 15 * ranked  # the order of the trials, and a slice a parameter
+    assert page.count("tr") == 1 + 14 + 1 + TRIALS
+    assert page.count("script") == 1
+    assert HOSTILE not in text
+    assert not [held for _, held in page.tags if {"src", "href"} & held.keys()]
+    assert not [value for _, held in page.tags for value in held.values() if value and "nan" in value]
+
+
+def test_the_page_of_a_sweep_that_has_just_begun(folder: SweepFolder) -> None:
+    first, *_ = folder.trials.read_text().splitlines()
+    folder.trials.write_text(first + "\n")
+    assert main(["demo", "report"]) == 0
+    page = Page((folder.path / "report.html").read_text())
+    assert page.count("circle") == 15
+
+
+@pytest.mark.parametrize("top", ["0.2", "1"])
+def test_the_narrowed_file_is_read_back_and_is_tighter(folder: SweepFolder, top: str) -> None:
+    assert main(["demo", "narrow", "--top", top, "--out", "second.yaml"]) == 0
+    first, second = SweepFile.read(SHIPPED), SweepFile.read(Path("second.yaml"))
+    second.space.check(Config())
+    assert second.metric == first.metric
+    assert second.early_terminate == first.early_terminate
+    assert {**first.space.constants}.items() <= {**second.space.constants}.items()
+    before = {parameter.field: parameter.law for parameter in first.space.parameters}
+    for parameter in second.space.parameters:
+        old, new = before[parameter.field], parameter.law
+        if isinstance(old, Categories):
+            assert isinstance(new, Categories)
+            assert set(new.values) <= set(old.values)
+        else:
+            assert type(new) is type(old)
+            assert old.ends[0] <= new.ends[0] < new.ends[1] <= old.ends[1]  # type: ignore[index]
+
+
+def test_narrow_says_what_it_fixed_and_keeps_the_best_inside(folder: SweepFolder) -> None:
+    narrowed = narrow(Findings.of(folder), 0.2)
+    raw = yaml.safe_load(narrowed.text)
+    fixed = {name for name, spec in raw["parameters"].items() if "value" in spec} - {
+        "num_generations",
+        "population_size",
+        "buffer_size",
+        "buffer_warmup",
+    }
+    assert {line.partition(":")[0] for line in narrowed.fixed} == fixed
+    assert raw["parameters"]["actor_lr"]["min"] > 0.00005
+    best = Findings.of(folder).best.values
+    assert raw["parameters"]["actor_lr"]["min"] <= best["ddpg.actor_lr"] <= raw["parameters"]["actor_lr"]["max"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "values", "law"),
+    [
+        ({"min": 0.0, "max": 1.0}, [0.4, 0.6], Uniform(0.3, 0.7)),
+        ({"min": 0.0, "max": 1.0}, [0.5, 0.5], Uniform(0.4, 0.6)),
+        ({"distribution": "log_uniform_values", "min": 0.001, "max": 1}, [0.01, 0.04], LogUniform(0.005, 0.08)),
+        (
+            {"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.1},
+            [0.4, 0.6],
+            Quantised(Uniform(0.3, 0.7), 0.1),
+        ),
+        ({"distribution": "normal", "mu": 0.5, "sigma": 0.2}, [0.4, 0.6], Normal(0.5, 0.1414)),
+        ({"distribution": "log_normal", "mu": -2, "sigma": 1}, [0.1, 0.1], Normal(-2.303, 0.1, of_log=True)),
+        ({"distribution": "beta", "a": 2, "b": 2}, [0.4, 0.6], Uniform(0.3, 0.7)),
+        ({"values": [0.1, 0.2, 0.3, 0.4]}, [0.1, 0.3], Categories((0.1, 0.2, 0.3))),
+        ({"values": [0.3, 0.1, 0.2]}, [0.3, 0.2], Categories((0.3, 0.2))),
+        (
+            {"values": [0.1, 0.2, 0.5], "probabilities": [0.5, 0.25, 0.25]},
+            [0.1, 0.2],
+            Categories((0.1, 0.2), (2 / 3, 1 / 3)),
+        ),
+    ],
+)
+def test_each_law_is_narrowed_in_its_own_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any], values: list[float], law: Law
+) -> None:
+    narrowed = second_phase(tmp_path, monkeypatch, "mutation_rate", spec, values)
+    (parameter,) = narrowed.space.parameters
+    assert parameter.law == law
+
+
+def second_phase(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, spec: dict[str, Any], values: list[Any]
+) -> SweepFile:
+    """The sweep that narrow makes of a sweep over one parameter with these values as its trials."""
+    monkeypatch.chdir(tmp_path)
+    sweep = sweep_of(tmp_path, {name: spec})
+    folder = SweepFolder.create("one", sweep.path, Config(), Settings.new(0, "none", None, (), ()))
+    records = Records(folder.trials)
+    for number, value in enumerate(values):
+        held = {sweep.space.parameters[0].field: value}
+        records.put(Record(str(number), number, "finished", held, history=(1.0,), best=1.0, generation=1))
+    assert main(["one", "narrow", "--top", "1", "--out", "second.yaml"]) == 0
+    return SweepFile.read(Path("second.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "values", "left"),
+    [
+        ({"min": 2, "max": 64}, [8, 12], Integers(6, 14)),
+        ({"min": 2, "max": 64}, [8, 8], 8),
+        ({"distribution": "q_log_uniform_values", "min": 5, "max": 64, "q": 8}, [16, 16], 16),
+        ({"values": [2, 4, 8]}, [4, 4], 4),
+    ],
+)
+def test_whole_numbers_are_narrowed_to_whole_numbers_and_one_is_fixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: dict[str, Any], values: list[int], left: Any
+) -> None:
+    space = second_phase(tmp_path, monkeypatch, "batch_size", spec, values).space
+    assert [parameter.law for parameter in space.parameters] == ([left] if isinstance(left, Integers) else [])
+    assert dict(space.constants) == ({} if isinstance(left, Integers) else {"ddpg.batch_size": left})
+
+
+def test_a_nested_parameter_is_narrowed_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = sweep_of(tmp_path, {"ddpg": {"parameters": {"tau": {"min": 0.1, "max": 0.9}}}})
+    folder = SweepFolder.create("one", sweep.path, Config(), Settings.new(0, "none", None, (), ()))
+    records = Records(folder.trials)
+    for number, tau in enumerate((0.4, 0.5)):
+        records.put(Record(str(number), number, "finished", {"ddpg.tau": tau}, best=1.0, generation=1))
+    raw = yaml.safe_load(narrow(Findings.of(folder), 1.0).text)
+    assert raw["parameters"] == {"ddpg": {"parameters": {"tau": {"distribution": "uniform", "min": 0.35, "max": 0.55}}}}
+
+
+def test_a_sweep_of_wandb_becomes_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = yaml.safe_load(SHIPPED.read_text())
+    runs = [
+        remote_run("a", "finished", 10, actor_lr=0.0001),
+        remote_run("b", "finished", 5, actor_lr=0.0002),
+        remote_run("c", "crashed", 2, actor_lr=0.0003),
+        RemoteRun("d", "run d", "crashed", {}, (), {}),
+    ]
+    folder = folder_of(RemoteSweep("team", "eigen2-self", "x1y2", config, tuple(runs)))
+    records = Findings.of(folder).records
+    assert [record.state for record in records] == ["finished", "stopped", "failed"]
+    assert [record.generation for record in records] == [10, 5, 2]
+    assert records[0].history == tuple(map(float, range(10)))
+    assert records[1].values["ddpg.actor_lr"] == 0.0002
+    assert Findings.of(folder).best.trial == "run a"
+    again = folder_of(RemoteSweep("team", "eigen2-self", "x1y2", config, (runs[0],)))
+    assert [record.trial for record in Findings.of(again).records] == ["run a"]
+
+
+def remote_run(run_id: str, state: str, generations: int, actor_lr: float) -> RemoteRun:
+    values = SweepFile.read(SHIPPED).space.middle()
+    swept = {field.partition(".")[2]: value for field, value in values.items()} | {"actor_lr": actor_lr}
+    config = Config().model_dump(mode="json") | swept  # a run tells W&B every field beside
+    rows = tuple({"generation": k, "fitness/best_ever": float(k), "importance/top": "AAPL"} for k in range(generations))
+    return RemoteRun(run_id, f"run {run_id}", state, config, rows, {**rows[-1], "_runtime": 12.0})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["demo", "shwo"], "unknown command shwo; did you mean show?"),
+        (["show"], "write a sweep and a command"),
+        (["none", "show"], "is not the folder of a sweep"),
+        (["--wandb", "team/project", "show"], "write ENTITY/PROJECT/SWEEP"),
+    ],
+)
+def test_bad_usage(words: list[str], said: str, folder: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) in (1, 2)
+    assert said in capsys.readouterr().err
+
+
+def test_the_goal_decides_the_order(folder: SweepFolder) -> None:
+    findings = Findings.of(folder)
+    minimizing = replace(findings.plan.objectives[0], goal="minimize")
+    turned = replace(findings, plan=replace(findings.plan, objectives=(minimizing,)))
+    assert [record.best for record in turned.ranked] == [record.best for record in findings.ranked][::-1]
