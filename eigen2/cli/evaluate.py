@@ -1,29 +1,44 @@
-"""`eigen2 evaluate RUN`: the champion on validation and hold-out, beside the baselines."""
+"""`eigen2 evaluate`: the verdict on a run's champion; or a study that trains anew, by windows or by seeds."""
 
 import argparse
 import csv
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from eigen2.config import Config
+from eigen2.errors import ConfigError, concerning
+from eigen2.evaluation.assessment import COSTS_BPS, Assessment, assess
 from eigen2.evaluation.examination import CHAMPION, Segment, equity_of, examine, trades_of
+from eigen2.evaluation.verdict import verdict
+from eigen2.files import write_atomically
 from eigen2.learning.agent import Agent, MarketView
 from eigen2.market.market import Market
+from eigen2.report.judgement import judgement_table
 from eigen2.report.plots import plot_equity, plot_fitness
-from eigen2.report.tables import Result, results_table, results_text
+from eigen2.report.tables import Result, plain_text, results_table
 from eigen2.tracking.expression import evaluate
 from eigen2.tracking.jsonl import read_rows
 from eigen2.tracking.sink import Row
+from eigen2.training.candidates import read_candidates
 from eigen2.training.checkpoint import load_genome
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.session import load_market
 
 
 def run(args: argparse.Namespace) -> int:
-    """Examine the champion of `args.run` and print where everything lies; returns 0."""
+    """Carry out the study that the arguments ask for, or examine the champion of `args.run`; returns 0."""
+    if args.walk_forward or args.seeds:
+        # a study trains, and training ends with an examination: it stands above this module
+        from eigen2.cli.study import run_study
+
+        return run_study(args)
+    if args.set:
+        raise ConfigError("--set is for --walk-forward and --seeds, which train; a run keeps its config")
     folder, config = RunFolder.open(Path(args.run))
     market, _ = load_market(config)
     console = Console()
@@ -33,24 +48,52 @@ def run(args: argparse.Namespace) -> int:
 
 
 def examine_run(folder: RunFolder, config: Config, market: Market, console: Console) -> Row:
-    """Examine a finished run's champion: table, trades, equity and plots into its folder; returns final figures."""
+    """Examine a finished run's champion: verdict, tables, trades, equity and plots into its folder.
+
+    Opens the hold-out, which is counted. Returns the final figures.
+    """
     view = MarketView.of(market, config.rules, torch.device("cpu"))
     champion = Agent(config.agent, config.ddpg, config.rules, view, seed=0)
-    champion.become(load_genome(folder.champion))
-    segments = examine(market, config, champion.act)
+    genome = load_genome(folder.champion)
+    with concerning(f"genome {folder.champion}"):
+        champion.become(genome)
+    candidates = read_candidates(folder.candidates) if folder.candidates.exists() else None
+    rows = read_rows(folder.metrics)
+    openings = folder.open_holdout()
+    segments = examine(market, config, champion.act, COSTS_BPS)
+    assessment = assess(segments, market, candidates, openings, config.run.sweep_trials, config.run.seed)
 
-    results: list[Result] = [
-        (name, segment.name, figures) for segment in segments for name, figures in segment.figures.items()
-    ]
-    folder.results.write_text(results_text(results), encoding="utf-8")
     _write_csv(folder.trades, [row for segment in segments for row in trades_of(segment, market)])
     _write_csv(folder.equity, [row for segment in segments for row in equity_of(segment, market)])
-    rows = read_rows(folder.metrics)
     plot_fitness(rows, folder.fitness_plot)
     _plot_holdout(segments[-1], market, folder.equity_plot)
-    console.print(results_table(results))
+    _tell(assessment, folder, console)
     final = _final_figures(segments[0])
     return {**final, "combined_score": evaluate(config.tracking.combined_score, {**rows[-1], **final})}
+
+
+def _tell(assessment: Assessment, folder: RunFolder, console: Console) -> None:
+    """Print the verdict and the tables; write them as results.txt, and everything as evaluation.json."""
+    sentences = verdict(assessment)
+    results: list[Result] = [
+        (name, segment, figures)
+        for segment, assessed in assessment.segments.items()
+        for name, figures in assessed.figures.items()
+    ]
+    told: tuple[RenderableType, ...] = (
+        sentences[0],
+        "",
+        *sentences[1:],
+        "",
+        results_table(results),
+        "",
+        judgement_table(assessment),
+    )
+    folder.results.write_text(plain_text(*told), encoding="utf-8")
+    content = json.dumps({**asdict(assessment), "verdict": sentences}, indent=1, allow_nan=False)
+    write_atomically(folder.evaluation, f"{content}\n".encode())
+    for part in told:
+        console.print(part, highlight=False, markup=False)
 
 
 def _plot_holdout(segment: Segment, market: Market, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a champion is held against on the same days: buy-and-hold, the index, a random agent."""
+"""What a champion is held against on the same days: buy-and-hold, the index, random agents."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,8 @@ from eigen2.evaluation.scores import Score, curve_figures
 from eigen2.market.market import Market, Prices
 from eigen2.trading.ledger import Ledger, Slices
 from eigen2.trading.rules import settle
+
+ORDERING = 1e-9  # convictions differ by so little: they decide which stock is bought, not how much of it
 
 
 def hold_curve(prices: Prices, columns: NDArray[np.int64], slices: Slices, rules: RulesConfig) -> NDArray[np.float64]:
@@ -45,3 +47,21 @@ def random_ledger(market: Market, slices: Slices, rules: RulesConfig, draws: int
     conviction = rng.normal(0.0, 1.0, shape)
     target_pct = rng.uniform(rules.min_target_pct, rules.max_target_pct, shape)
     return settle(market.stock_prices, repeated, conviction, target_pct, rules, gamma=1.0)
+
+
+def matched_ledger(market: Market, ledger: Ledger, rules: RulesConfig, draws: int, rng: np.random.Generator) -> Ledger:
+    """`draws` random agents who trade like slice 0 of a champion's ledger: on the same days, in the same sizes, with
+    the same targets, in stocks drawn from those that they could buy.
+
+    Exposure and turnover are those of the champion, but for targets met on other days and orders that lapse: what is
+    left between them is the choice of stocks.
+    """
+    slices = ledger.slices
+    repeated = Slices(np.repeat(slices.starts[:1], draws), slices.trading_days, slices.settlement_days)
+    shape = (draws, slices.trading_days, len(market.stocks))
+    size = np.where(ledger.bought[0], ledger.coefficient[0] / rules.max_coefficient, 0.0)
+    with np.errstate(divide="ignore"):
+        conviction = np.log(size) - np.log1p(-np.minimum(size, 1 - 1e-12))  # the inverse of coefficient_of
+    convictions = conviction[:, None] + ORDERING * (1 + rng.random(shape))
+    target_pct = np.broadcast_to(ledger.target_pct[0][:, None], shape)
+    return settle(market.stock_prices, repeated, convictions, target_pct, rules, gamma=1.0)

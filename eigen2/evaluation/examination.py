@@ -1,13 +1,13 @@
 """The examination of a champion: validation and hold-out, beside what anyone could have had on the same days."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eigen2.config import Config
-from eigen2.evaluation.baselines import hold_curve, hold_score, random_ledger
+from eigen2.config import Config, RulesConfig
+from eigen2.evaluation.baselines import hold_curve, hold_score, matched_ledger
 from eigen2.evaluation.scores import equity_curves, mean_score, score_slices
 from eigen2.evaluation.slices import whole
 from eigen2.learning.agent import Actions
@@ -16,28 +16,38 @@ from eigen2.randomness import DRIVER, stream
 from eigen2.trading.ledger import ExitReason, Ledger, Slices
 from eigen2.trading.rules import settle
 
-RANDOM_AGENTS = 100  # draws behind the random agent's mean
-CHAMPION = "champion"
+RANDOM_AGENTS = 200
+CHAMPION, HOLD, INDEX, RANDOM = "champion", "buy and hold", "index", "random agent"
+VALIDATION, HOLDOUT = "validation", "hold-out"
 
 
 @dataclass(frozen=True)
 class Segment:
     """One split, played as one episode: the champion's ledger, and equity and figures of everyone by name.
 
-    days: [L] day numbers; curves: name -> [L] equity of one unit of capital; figures: name -> score.
+    days: [L] day numbers; curves: name -> [L] equity of one unit of capital, the random agent's a mean;
+    random_curves: [R, L] of each random agent; figures: name -> score; at_cost: basis points a side -> the champion's
+    score had it traded the same at that cost.
     """
 
     name: str
     days: NDArray[np.int64]
     ledger: Ledger
     curves: dict[str, NDArray[np.float64]]
+    random_curves: NDArray[np.float64]
     figures: dict[str, dict[str, float]]
+    at_cost: dict[float, dict[str, float]]
 
 
-def examine(market: Market, config: Config, act: Callable[[Slices], Actions]) -> list[Segment]:
-    """Play validation and hold-out, each as one episode, and score champion, baselines and random agents on it."""
-    splits = {"validation": market.splits.validation, "hold-out": market.splits.holdout}
-    return [_segment(name, whole(span, config), market, config, act) for name, span in splits.items()]
+def examine(
+    market: Market, config: Config, act: Callable[[Slices], Actions], costs_bps: Sequence[float] = ()
+) -> list[Segment]:
+    """Play validation and hold-out, each as one episode, and score champion, baselines and random agents on it.
+
+    costs_bps: at which the champion's same actions are scored as well.
+    """
+    splits = {VALIDATION: market.splits.validation, HOLDOUT: market.splits.holdout}
+    return [_segment(name, whole(span, config), market, config, act, costs_bps) for name, span in splits.items()]
 
 
 def trades_of(segment: Segment, market: Market) -> list[dict[str, object]]:
@@ -77,21 +87,38 @@ def equity_of(segment: Segment, market: Market) -> list[dict[str, object]]:
     ]
 
 
-def _segment(name: str, slices: Slices, market: Market, config: Config, act: Callable[[Slices], Actions]) -> Segment:
+def _segment(
+    name: str,
+    slices: Slices,
+    market: Market,
+    config: Config,
+    act: Callable[[Slices], Actions],
+    costs_bps: Sequence[float],
+) -> Segment:
     rules, prices = config.rules, market.stock_prices
     actions = act(slices)
-    ledger = settle(prices, slices, actions.conviction, actions.target_pct, rules, config.ddpg.gamma)
-    curves = {
-        CHAMPION: equity_curves(ledger, prices, rules)[0],
-        "buy and hold": hold_curve(market.prices, market.stocks, slices, rules),
-    }
-    if market.index is not None:
-        curves["index"] = hold_curve(market.prices, np.array([market.index]), slices, rules)
-    figures = {other: hold_score(curve).as_dict() for other, curve in curves.items() if other != CHAMPION}
+
+    def played(rules: RulesConfig) -> Ledger:
+        return settle(prices, slices, actions.conviction, actions.target_pct, rules, config.ddpg.gamma)
+
+    ledger = played(rules)
+    curves = {CHAMPION: equity_curves(ledger, prices, rules)[0]} | _hold_curves(market, slices, rules)
+    figures = {CHAMPION: score_slices(ledger, prices, rules)[0].as_dict()}
+    figures |= {other: hold_score(curve).as_dict() for other, curve in curves.items() if other != CHAMPION}
 
     rng = stream(config.run.seed, 0, DRIVER, f"random agents on {name}")
-    random = random_ledger(market, slices, rules, RANDOM_AGENTS, rng)
-    curves["random agent"] = equity_curves(random, prices, rules).mean(axis=0)
-    figures["random agent"] = mean_score(score_slices(random, prices, rules))
-    figures = {CHAMPION: score_slices(ledger, prices, rules)[0].as_dict(), **figures}
-    return Segment(name, slices.days[0], ledger, curves, figures)
+    random = matched_ledger(market, ledger, rules, RANDOM_AGENTS, rng)
+    random_curves = equity_curves(random, prices, rules)
+    curves[RANDOM] = random_curves.mean(axis=0)
+    figures[RANDOM] = mean_score(score_slices(random, prices, rules))
+
+    dearer = {cost: rules.model_copy(update={"cost_bps": cost}) for cost in costs_bps}
+    at_cost = {cost: score_slices(played(other), prices, other)[0].as_dict() for cost, other in dearer.items()}
+    return Segment(name, slices.days[0], ledger, curves, random_curves, figures, at_cost)
+
+
+def _hold_curves(market: Market, slices: Slices, rules: RulesConfig) -> dict[str, NDArray[np.float64]]:
+    curves = {HOLD: hold_curve(market.prices, market.stocks, slices, rules)}
+    if market.index is not None:
+        curves[INDEX] = hold_curve(market.prices, np.array([market.index]), slices, rules)
+    return curves

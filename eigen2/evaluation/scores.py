@@ -42,15 +42,18 @@ def position_share(ledger: Ledger, rules: RulesConfig) -> NDArray[np.float64]:
 
 def equity_curves(ledger: Ledger, prices: Prices, rules: RulesConfig) -> NDArray[np.float64]:
     """Value of one unit of capital at the close of each day, [K, L]; open positions at the last known close."""
-    equity = np.ones((len(ledger.slices.starts), ledger.slices.length))
-    share = position_share(ledger, rules)
-    for k, step in zip(*np.nonzero(ledger.bought), strict=True):
-        first = ledger.slices.starts[k]
-        entry, leave = ledger.entry_day[k, step], ledger.exit_day[k, step]
-        marks = prices.last_close[entry:leave, ledger.stock[k, step]]
-        gain = _net_gain(marks, ledger.entry_price[k, step], rules)
-        equity[k, entry - first : leave - first] += share[k, step] * gain
-        equity[k, leave - first :] += share[k, step] * ledger.gain_pct[k, step] / 100
+    bought = np.nonzero(ledger.bought)
+    share, first = position_share(ledger, rules)[bought], ledger.slices.starts[bought[0]]
+    entry, held = ledger.entry_day[bought], ledger.days_held[bought]
+    realised, unrealised = np.zeros((2, len(ledger.slices.starts), ledger.slices.length))
+    np.add.at(realised, (bought[0], entry + held - first), share * ledger.gain_pct[bought] / 100)
+    # of each position a row for each day on which it is open at the close
+    position = np.repeat(np.arange(len(held)), held)
+    day = entry[position] + np.arange(len(position)) - np.repeat(held.cumsum() - held, held)
+    marks = prices.last_close[day, ledger.stock[bought][position]]
+    gain = _net_gain(marks, ledger.entry_price[bought][position], rules)
+    np.add.at(unrealised, (bought[0][position], day - first[position]), share[position] * gain)
+    equity: NDArray[np.float64] = 1 + realised.cumsum(axis=1) + unrealised
     return equity
 
 
@@ -68,16 +71,28 @@ def mean_score(scores: list[Score]) -> dict[str, float]:
 
 def curve_figures(equity: NDArray[np.float64]) -> dict[str, float]:
     """total_return_pct, sharpe_ratio, sortino_ratio and max_drawdown_pct of one equity curve that starts from 1."""
+    returns = daily_returns(equity)
     curve = np.concatenate([[1.0], equity])
-    returns = np.diff(curve) / curve[:-1]
     downside = float(np.sqrt(np.mean(np.minimum(returns, 0) ** 2)))
     drawdown = 1 - curve / np.maximum.accumulate(curve)
     return {
         "total_return_pct": float(100 * (curve[-1] - 1)),
-        "sharpe_ratio": _yearly_ratio(returns, float(returns.std(ddof=1))),
-        "sortino_ratio": _yearly_ratio(returns, downside),
+        "sharpe_ratio": float(sharpe_ratios(returns)),
+        "sortino_ratio": float(_yearly_ratios(returns, np.array(downside))),
         "max_drawdown_pct": float(100 * drawdown.max()),
     }
+
+
+def daily_returns(equity: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns of each day of equity curves that start from 1, [..., L], as shares."""
+    before = np.concatenate([np.ones_like(equity[..., :1]), equity[..., :-1]], axis=-1)
+    returns: NDArray[np.float64] = (equity - before) / before
+    return returns
+
+
+def sharpe_ratios(returns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sharpe ratio a year of each series of daily returns [..., T], without a risk-free rate."""
+    return _yearly_ratios(returns, returns.std(axis=-1, ddof=1))
 
 
 def _score(ledger: Ledger, share: NDArray[np.float64], equity: NDArray[np.float64], k: int) -> Score:
@@ -94,14 +109,14 @@ def _score(ledger: Ledger, share: NDArray[np.float64], equity: NDArray[np.float6
     )
 
 
-def _net_gain(marks: NDArray[np.float64], entry_price: float, rules: RulesConfig) -> NDArray[np.float64]:
-    """Gain of a position that is still open: the cost of buying is paid, that of selling not yet."""
+def _net_gain(marks: NDArray[np.float64], entry_price: NDArray[np.float64], rules: RulesConfig) -> NDArray[np.float64]:
+    """Gains of positions that are still open: the cost of buying is paid, that of selling not yet."""
     gain: NDArray[np.float64] = marks / (entry_price * (1 + rules.cost_bps / 1e4)) - 1
     return gain
 
 
-def _yearly_ratio(returns: NDArray[np.float64], deviation: float) -> float:
+def _yearly_ratios(returns: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:
     """0 for a curve that never moves: nothing was risked and nothing earned."""
-    if deviation < 1e-12:
-        return 0.0
-    return float(returns.mean() / deviation * np.sqrt(TRADING_DAYS_A_YEAR))
+    moves = deviation >= 1e-12
+    ratios: NDArray[np.float64] = np.where(moves, returns.mean(axis=-1) / np.where(moves, deviation, 1.0), 0.0)
+    return ratios * np.sqrt(TRADING_DAYS_A_YEAR)

@@ -1,0 +1,237 @@
+"""`eigen2 evaluate`: what it leaves in a run's folder, and studies of a config that train it anew."""
+
+import csv
+import json
+import shutil
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from rich.console import Console
+
+from eigen2.__main__ import main
+from eigen2.cli.evaluate import examine_run
+from eigen2.config import Config, dump_config
+from eigen2.evaluation.walk_forward import window_configs
+from eigen2.training.run_folder import RunFolder
+from eigen2.training.runtime import LocalRuntime, Share
+from eigen2.training.session import load_market, train
+from tests.training.small import make_session, small_config
+
+DAYS, TEST_DAYS, WINDOWS = 260, 40, 2
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Of a market file with three stocks and an index, all walks."""
+    place = tmp_path_factory.mktemp("data")
+    close = 100 * np.exp(np.random.default_rng(3).normal(0, 0.02, (DAYS, 4)).cumsum(axis=0))
+    with (place / "walks.csv").open("w", encoding="utf-8") as file:
+        file.write("date,A,B,C,^I\n")
+        for day, prices in enumerate(close):
+            file.write(f"{np.datetime64('2015-01-01') + day},{','.join(f'{price:.4f}' for price in prices)}\n")
+    return small_config(
+        source=str(place / "walks.csv"), runs_dir=str(place / "runs"), num_generations=2, population_size=2
+    )
+
+
+def trained(config: Config, generations: int = 2) -> RunFolder:
+    """The run of a config after so many generations; examined if that is all of them."""
+    folder = RunFolder.create(config)
+    market, _ = load_market(config)
+    shorter = config.model_copy(update={"run": config.run.model_copy(update={"num_generations": generations})})
+    train(shorter, market, folder, LocalRuntime(), Share, make_session(shorter, folder, 0))
+    if generations == config.run.num_generations:
+        examine_run(folder, config, market, Console(file=StringIO()))
+    return folder
+
+
+def named(config: Config, name: str, **sections: dict[str, Any]) -> Config:
+    sections["run"] = {"name": name, **sections.get("run", {})}
+    return config.model_copy(update={key: getattr(config, key).model_copy(update=of) for key, of in sections.items()})
+
+
+def content(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+# --- a run --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(config: Config) -> RunFolder:
+    """A run that was trained, and examined once at the end of it."""
+    return trained(named(config, "first"))
+
+
+KEYS = ("holdout_openings", "candidates", "segments", "deflated_sharpe", "overfitting", "costs", "verdict")
+
+
+def test_an_evaluation_tells_everything(folder: RunFolder) -> None:
+    found = content(folder.evaluation)
+    assert tuple(found) == KEYS
+    assert found["candidates"]["total"] == 4
+    assert found["segments"].keys() == {"validation", "hold-out"}
+    assert found["segments"]["hold-out"]["beats"].keys() == {"buy and hold", "index", "random agent"}
+    assert found["costs"].keys() == {"0", "5", "20"}
+    assert found["costs"]["5"]["hold-out"] == found["segments"]["hold-out"]["figures"]["champion"]
+    assert folder.results.read_text(encoding="utf-8").startswith(found["verdict"][0][:40])
+
+
+def test_every_evaluation_counts_its_look_and_finds_the_same(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content(folder.evaluation)
+    assert main(["evaluate", str(folder.path)]) == 0
+    after = content(folder.evaluation)
+    assert after.pop("holdout_openings") == before.pop("holdout_openings") + 1
+    assert after.pop("verdict")[:-1] == before.pop("verdict")[:-1]
+    assert after == before
+    told = capsys.readouterr().out
+    assert told.startswith("No evidence of skill: ")
+    assert "at 20 bps a side" in told
+    assert "The hold-out was opened 2 times" in told.replace("\n", " ")
+
+
+def test_a_sweep_counts_its_trials(folder: RunFolder, tmp_path: Path) -> None:
+    swept = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "swept")))
+    text = swept.config.read_text(encoding="utf-8")
+    swept.config.write_text(text.replace("sweep_trials: 1", "sweep_trials: 30"), encoding="utf-8")
+    assert main(["evaluate", str(swept.path)]) == 0
+    found = content(swept.evaluation)
+    assert found["candidates"]["sweep_trials"] == 30
+    assert found["deflated_sharpe"]["trials"] == 30 * found["candidates"]["distinct"]
+    once = content(folder.evaluation)["deflated_sharpe"]
+    assert found["deflated_sharpe"]["probability"] < once["probability"]
+
+
+def test_a_run_without_its_candidates_is_no_evidence(folder: RunFolder, tmp_path: Path) -> None:
+    bare = RunFolder(Path(shutil.copytree(folder.path, tmp_path / "bare")))
+    bare.candidates.unlink()
+    assert main(["evaluate", str(bare.path)]) == 0
+    found = content(bare.evaluation)
+    assert found["deflated_sharpe"] is None
+    assert found["overfitting"] is None
+    assert "kept no record of the candidates" in found["verdict"][0]
+
+
+def test_a_run_without_a_champion_opens_nothing(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    begun = RunFolder.create(named(config, "begun"))
+    assert main(["evaluate", str(begun.path)]) == 1
+    assert "champion.safetensors can't be read" in capsys.readouterr().err
+    assert not begun.holdout_openings.exists()
+
+
+# --- studies ------------------------------------------------------------------------------------------------------
+
+
+def windows_of(config: Config, folder: Path) -> list[Config]:
+    """The runs of a walk-forward study as it would make them."""
+    market, _ = load_market(config)
+    return [
+        named(window, f"window_{number}", run={"runs_dir": str(folder)})
+        for number, window in enumerate(window_configs(config, market.dates, WINDOWS), start=1)
+    ]
+
+
+@pytest.fixture(scope="module")
+def study(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A config file whose walk-forward study has trained its first window, and half of its second."""
+    place = tmp_path_factory.mktemp("study")
+    mine = config.model_copy(update={"run": config.run.model_copy(update={"runs_dir": str(place)})})
+    (place / "walks.yaml").write_text(dump_config(mine), encoding="utf-8")
+    first, second = windows_of(mine, place / "walks-walk-forward-2")
+    trained(first)
+    trained(second, generations=1)
+    return place
+
+
+def test_a_study_goes_on_where_it_was_stopped_and_stitches_its_windows(
+    study: Path, config: Config, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", str(study / "walks.yaml"), "--walk-forward", str(WINDOWS)]
+    try:
+        assert main(command) == 0
+    finally:
+        ray.shutdown()
+    told = capfd.readouterr()
+    assert "run window_1: done before, taken as it is" in told.err
+    assert "going on after generation 1" in told.err
+    folder = study / "walks-walk-forward-2"
+    runs = [RunFolder(folder / f"window_{number}") for number in (1, 2)]
+    assert [content(window.evaluation)["holdout_openings"] for window in runs] == [1, 1]
+
+    # the window that was stopped ended like one that never was
+    whole = trained(windows_of(config, study / "whole")[1])
+    assert whole.lineage.read_bytes() == runs[1].lineage.read_bytes()
+    assert whole.candidates.read_bytes() == runs[1].candidates.read_bytes()
+
+    with (folder / "equity.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["date"] for row in (rows[0], rows[-1])] == ["2015-06-30", "2015-09-17"]
+    assert len(rows) == WINDOWS * TEST_DAYS
+    found = content(folder / "study.json")
+    returns = [1 + window["figures"]["champion"]["total_return_pct"] / 100 for window in found["windows"]]
+    stitched = found["stitched"]["figures"]["champion"]["total_return_pct"]
+    assert stitched == pytest.approx(100 * (np.prod(returns) - 1))
+    assert float(rows[-1]["champion"]) == pytest.approx(np.prod(returns))
+    assert (folder / "equity.png").stat().st_size > 10_000
+    assert found["verdict"][0] in (folder / "results.txt").read_text(encoding="utf-8").replace("\n", " ")
+
+    # a study that is done tells the same again, without training anything
+    assert main(command) == 0
+    assert not ray.is_initialized()
+    assert content(folder / "study.json") == found
+
+
+def test_a_study_of_another_config_is_not_mixed_with_it(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", str(study / "walks.yaml"), "--walk-forward", str(WINDOWS), "--set", "tau=0.01"]
+    assert main(command) == 1
+    assert "window_1 was made with ddpg.tau 0.005, this study has 0.01" in capsys.readouterr().err
+
+
+def test_seeds_of_a_run_are_told_with_their_spread(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    _, config = RunFolder.open(folder.path)
+    place = folder.path.with_name("first-seeds-3")
+    for seed in (9, 10, 11):
+        trained(named(config, f"seed_{seed}", run={"runs_dir": str(place), "seed": seed}))
+    assert main(["evaluate", str(folder.path), "--seeds", "3"]) == 0
+    found = content(place / "study.json")
+    returns = [
+        found["seeds"][f"seed_{seed}"]["segments"]["hold-out"]["figures"]["champion"]["total_return_pct"]
+        for seed in (9, 10, 11)
+    ]
+    assert len(set(returns)) == 3
+    told = found["spread"]["hold-out"]
+    assert [told[name]["total_return_pct"] for name in ("lowest", "median", "highest")] == sorted(returns)
+    out = capsys.readouterr().out
+    assert out.startswith("0 of 3 seeds give evidence of skill.")
+    assert "seed_10" in out
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["--walk-forward", "40"], 2, "40 windows of splits.holdout_days 40 need 1600 days of testing alone"),
+        (["--walk-forward", "5"], 1, "are needed"),
+        (["--set", "tau=0.01"], 2, "--set is for --walk-forward and --seeds"),
+    ],
+)
+def test_a_study_that_can_not_be_is_refused_before_anything_is_trained(
+    folder: RunFolder, args: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(folder.path.parent.iterdir())
+    assert main(["evaluate", str(folder.path), *args]) == code
+    assert says in capsys.readouterr().err
+    assert sorted(folder.path.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("args", [["--seeds", "0"], ["--seeds", "x"], ["--seeds", "2", "--walk-forward", "2"]])
+def test_a_study_of_nothing_is_bad_usage(args: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "run", *args])
+    assert stop.value.code == 2

@@ -1,0 +1,70 @@
+"""The record of every candidate that validation saw."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from eigen2.errors import RunError
+from eigen2.evaluation.examination import CHAMPION, examine
+from eigen2.evaluation.scores import daily_returns
+from eigen2.learning.agent import Agent, MarketView
+from eigen2.tracking.jsonl import read_rows
+from eigen2.training.candidates import read_candidates
+from eigen2.training.checkpoint import load_genome
+from eigen2.training.run_folder import RunFolder
+from tests.training.small import MARKET, family_of, run, small_config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run of three generations of four members; tests only read it."""
+    return run(tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_there_is_a_record_for_each_that_the_lineage_names(folder: RunFolder) -> None:
+    rows = read_rows(folder.candidates)
+    assert [(row["generation"], row["member"]) for row in rows] == [
+        (record["generation"], record["member"]) for record in family_of(folder)
+    ]
+    assert read_candidates(folder.candidates).shape == (12, MARKET.splits.validation.days)
+
+
+def test_the_champions_record_is_what_its_examination_finds(folder: RunFolder) -> None:
+    best = max(family_of(folder), key=lambda record: record["validation_fitness"])
+    recorded = read_candidates(folder.candidates)[4 * best["generation"] + best["member"]]
+    config = small_config()
+    view = MarketView.of(MARKET, config.rules, torch.device("cpu"))
+    champion = Agent(config.agent, config.ddpg, config.rules, view, seed=0)
+    champion.become(load_genome(folder.champion))
+    validation = examine(MARKET, config, champion.act)[0]
+    np.testing.assert_allclose(recorded, daily_returns(validation.curves[CHAMPION]), atol=1e-7)
+
+
+def test_a_line_takes_few_characters(folder: RunFolder) -> None:
+    lines = folder.candidates.read_bytes().splitlines()
+    assert max(map(len, lines)) < 60 + 10 * MARKET.splits.validation.days
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"generation": 1, "member": 0}',
+        b'{"generation": 1, "member": 0, "returns_bps": [1.0]}',
+        b'{"generation": 1, "member": 0, "returns_bps": "much"}',
+        b'{"generation": 1, "member": 0, "returns_bps": 3.0}',
+    ],
+)
+def test_what_is_no_record_is_refused(folder: RunFolder, tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "candidates.jsonl"
+    path.write_bytes(folder.candidates.read_bytes() + line + b"\n")
+    with pytest.raises(RunError, match=r"candidates\.jsonl: not the returns of a run's candidates"):
+        read_candidates(path)
+
+
+def test_returns_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "candidates.jsonl"
+    path.write_text('{"generation": 0, "member": 0, "returns_bps": [1.0, null]}\n', encoding="utf-8")
+    with pytest.raises(RunError, match="not the returns"):
+        read_candidates(path)
