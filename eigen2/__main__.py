@@ -42,12 +42,19 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_evaluate(commands)
+    report = _add(commands, "report", "report", "write one HTML page about a run, the verdict first")
+    report.add_argument("run", metavar="RUN", help="folder of a run")
     _add_data(commands)
     _add_config(commands)
+    _add_cloud(commands)
     doctor = _add(commands, "doctor", "doctor", "check this machine: Python, torch, Ray, disk, memory, W&B, data")
     doctor.add_argument(
         "--data", default=None, metavar="SOURCE", help="market data to check; default: the embedded data"
     )
+    doctor.add_argument(
+        "--cluster", nargs="?", const="auto", metavar="ADDRESS", help="check a cluster's nodes; default: this one's"
+    )
+    doctor.add_argument("--runs-dir", metavar="FOLDER", help="folder of runs to check; default: runs")
     return parser
 
 
@@ -73,11 +80,25 @@ def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--num-cpus", metavar="N", help="CPUs of the local Ray; default: all of this machine")
     parser.add_argument("--storage", metavar="URI", help="keep a copy of the run under file://, s3:// or gs://")
     parser.add_argument("--address", help="a running Ray cluster, `auto` for the one on this machine")
+    _add_budget(parser, "; then stop at a checkpoint")
 
 
 def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = _add(commands, "evaluate", "evaluate", "play a run's champion on validation and hold-out")
-    parser.add_argument("run", metavar="RUN", help="folder of a run")
+    parser = _add(commands, "evaluate", "evaluate", "give a verdict on a run, or train anew to judge a config")
+    parser.add_argument("run", metavar="RUN", help="folder of a run; to train anew, that or a config")
+    study = parser.add_mutually_exclusive_group()
+    study.add_argument(
+        "--walk-forward", type=_count, metavar="N", help="train anew before each of N successive windows of test days"
+    )
+    study.add_argument("--seeds", type=_count, metavar="N", help="train with N seeds and report the spread")
+    _add_set(parser)
+
+
+def _count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
+    return int(text)
 
 
 def _add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -99,6 +120,35 @@ def _add_config(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     show = _add(actions, "show", "config", "print every field with its value, unit and range")
     show.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file; default: the defaults")
     _add_set(show)
+
+
+def _add_cloud(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    cloud = commands.add_parser("cloud", help="rented pods and runs on them", description="Rented pods, runs on them.")
+    actions = cloud.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add(actions, "list", "cloud", "list the pods that eigen2 has rented, with age and cost")
+    sweep_up = _add(actions, "sweep-up", "cloud", "end the pods that eigen2 has rented, after asking")
+    sweep_up.add_argument("name", nargs="?", metavar="CLUSTER", help="only this cluster's; default: all")
+    sweep_up.add_argument("--yes", action="store_true", help="do not ask")
+    submit = _add(actions, "submit", "cloud", "run a command on the cluster, as a job that outlives this machine")
+    submit.add_argument("--no-wait", action="store_true", help="do not show what it prints")
+    _add_budget(submit, "; then stop at a checkpoint and take the cluster down")
+    jobs = _add(actions, "jobs", "cloud", "list the cluster's jobs")
+    logs = _add(actions, "logs", "cloud", "show what a job prints, from its beginning until it ends")
+    stop = _add(actions, "stop", "cloud", "end a job; its last checkpoint stands")
+    for parser in (logs, stop):
+        parser.add_argument("job", metavar="JOB", help="its id")
+    pull = _add(actions, "pull", "cloud", "bring a run's folder home")
+    pull.add_argument("run", metavar="RUN", help="name of the run")
+    dashboard = _add(actions, "dashboard", "cloud", "open a tunnel to the cluster's dashboards")
+    dashboard.add_argument("--port", type=int, default=8265, help="of this machine; default: 8265")
+    for parser in (submit, jobs, logs, stop, pull, dashboard):
+        parser.add_argument("--cluster", default="cluster.yaml", metavar="FILE", help="default: cluster.yaml")
+    submit.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="such as: -- train CONFIG")
+
+
+def _add_budget(parser: argparse.ArgumentParser, then: str) -> None:
+    parser.add_argument("--max-cost", type=float, metavar="USD", help=f"what the cluster may cost{then}")
+    parser.add_argument("--max-hours", type=float, metavar="H", help=f"how long the run may take{then}")
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:

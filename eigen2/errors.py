@@ -1,5 +1,8 @@
 """Errors that a user can act on: one clear sentence each, shown without a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class Eigen2Error(Exception):
     """Something failed for a reason the user can read; the command exits with `exit_code`."""
@@ -23,3 +26,12 @@ class ResourceError(Eigen2Error):
 
 class RunError(Eigen2Error):
     """A run can't start, go on, or be read."""
+
+
+@contextmanager
+def concerning(what: str) -> Iterator[None]:
+    """Begin the text of each RunError that is raised within by what it is about: a file, most often."""
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"{what}: {error}") from error

@@ -12,6 +12,7 @@ FLOORS = {
     "eigen2.errors": 0,
     "eigen2.randomness": 0,
     "eigen2.files": 0,
+    "eigen2.arrays": 0,
     "eigen2.config": 0,
     "eigen2.market": 1,
     "eigen2.trading": 1,
@@ -21,13 +22,18 @@ FLOORS = {
     "eigen2.evaluation": 3,
     "eigen2.tracking": 4,
     "eigen2.report": 4,
+    "eigen2.cloud": 4,
     "eigen2.training": 4,
     "eigen2.training.runtime": 5,
     "eigen2.training.cluster": 5,
     "eigen2.training.crew": 5,
     "eigen2.training.ray_metrics": 5,
+    "eigen2.training.room": 5,
+    "eigen2.training.traffic": 5,
+    "eigen2.training.preflight": 5,
     "eigen2.training.trainer": 5,
     "eigen2.training.session": 5,
+    "eigen2.training.candidates": 5,  # reads rows back, which is tracking's
     "eigen2.cli": 6,
     "eigen2.__main__": 7,
     "tune": 6,
@@ -38,9 +44,13 @@ OWNERS = {
     "pandas": ("eigen2.market",),
     "talib": ("eigen2.market",),
     "wandb": ("eigen2.tracking",),
-    "ray": ("eigen2.training", "tune"),
+    "ray": ("eigen2.training", "eigen2.cloud", "tune"),
+    "requests": ("eigen2.cloud",),
+    "optuna": ("tune",),
+    "scipy": ("tune",),
     "gymnasium": ("eigen2.evaluation",),
     "matplotlib": ("eigen2.report",),
+    "jinja2": ("eigen2.report", "tune"),
 }
 VERSIONS_ONLY = "eigen2.cli.doctor"  # imports every library to report its version
 
@@ -82,7 +92,8 @@ def floor_of(module: str) -> int:
 
 
 def folder_of(module: str) -> str:
-    return ".".join(module.split(".")[:2])
+    top, *inner = module.split(".")
+    return ".".join([top, *inner[:1]]) if top == "eigen2" else top
 
 
 def allowed(module: str, imported: str) -> bool:

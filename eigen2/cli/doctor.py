@@ -5,20 +5,17 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from eigen2.cli.verdict import Check, Status, gb
 from eigen2.config import Config, config_from_dict
 from eigen2.errors import Eigen2Error
 from eigen2.tracking.credentials import credentials_source
-
-Status = Literal["OK", "WARN", "FAIL"]
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_DISK, TOO_LITTLE_DISK = 5 * 10**9, 10**9  # bytes
@@ -27,15 +24,6 @@ MOST_OBJECT_STORE = 200 * 10**9  # bytes: Ray takes no more by default
 SHARED_MEMORY = Path("/dev/shm")
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 STYLES = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was looked at, how it stands, and a sentence: what was found, and what to do unless it is OK."""
-
-    name: str
-    status: Status
-    message: str
 
 
 def checks(data_source: str | None, runs_dir: str | None = None) -> list[Check]:
@@ -55,8 +43,14 @@ def checks(data_source: str | None, runs_dir: str | None = None) -> list[Check]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show all checks, with the market `args.data` (none: the embedded one). Returns 1 if a check failed, else 0."""
-    found = checks(args.data)
+    """Show all checks: of the cluster `args.cluster`, else of this machine with the market `args.data` (none: the
+    embedded one). Returns 1 if a check failed, else 0."""
+    if args.cluster:
+        from eigen2.cli.doctor_cluster import cluster_checks  # not above: it brings Ray, which may be missing
+
+        found = cluster_checks(args.cluster, args.runs_dir)
+    else:
+        found = checks(args.data, args.runs_dir)
     show(found, Console())
     return int(any(check.status == "FAIL" for check in found))
 
@@ -87,7 +81,7 @@ def check_torch() -> Check:
     version = torch.__version__
     if torch.cuda.is_available():
         found = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-        gpus = ", ".join(f"{gpu.name} with {_gb(gpu.total_memory)}" for gpu in found)
+        gpus = ", ".join(f"{gpu.name} with {gb(gpu.total_memory)}" for gpu in found)
         return Check("torch", "OK", f"{version}, {len(found)} GPU(s): {gpus}")
     if shutil.which("nvidia-smi"):
         advice = "install the CUDA build of torch" if torch.version.cuda is None else "update the NVIDIA driver"
@@ -110,7 +104,7 @@ def check_disk(runs_dir: Path) -> Check:
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         return Check("disk", "FAIL", f"{existing} can't be written; choose another run.runs_dir")
     free = shutil.disk_usage(existing).free
-    message = f"{_gb(free)} free for {runs_dir}"
+    message = f"{gb(free)} free for {runs_dir}"
     if free < LITTLE_DISK:
         status: Status = "FAIL" if free < TOO_LITTLE_DISK else "WARN"
         return Check("disk", status, f"{message}; make room, choose another run.runs_dir, or lower checkpoint.keep")
@@ -127,10 +121,10 @@ def check_shared_memory(folder: Path, memory: int) -> Check:
         return Check(
             "shared memory",
             "WARN",
-            f"{folder} has {_gb(size)}, Ray's object store wants {_gb(needed)} and will use the slower disk; "
+            f"{folder} has {gb(size)}, Ray's object store wants {gb(needed)} and will use the slower disk; "
             f"start the container with --shm-size={needed // 10**9 + 1}g",
         )
-    return Check("shared memory", "OK", f"{folder} has {_gb(size)}, Ray's object store wants {_gb(needed)}")
+    return Check("shared memory", "OK", f"{folder} has {gb(size)}, Ray's object store wants {gb(needed)}")
 
 
 def check_wandb(source: str | None) -> Check:
@@ -164,7 +158,3 @@ def total_memory() -> int:
         if text.isdigit():
             limits.append(int(text))
     return min(limits)
-
-
-def _gb(size: int) -> str:
-    return f"{size / 10**9:.1f} GB"

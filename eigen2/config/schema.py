@@ -3,6 +3,7 @@
 Field names are unique across sections, so that a sweep or `--set` may name a field without its section.
 """
 
+from datetime import date
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -28,6 +29,9 @@ class RunConfig(Section):
     runs_dir: str = Field("runs", description="folder that holds the run folders")
     seed: int = Field(0, ge=0, lt=2**31, description="every random draw of the run comes from it")
     num_generations: int = Field(10, ge=1, le=100_000, description="generations to train")
+    sweep_trials: int = Field(
+        1, ge=1, description="trials of the sweep that this run is one of: the more, the less its best one means"
+    )
 
 
 class DataConfig(Section):
@@ -41,6 +45,7 @@ class DataConfig(Section):
         None, description="columns that are only observed; none: names that start with ^, and what is not investable"
     )
     index: str | None = Field(None, description="column of the index baseline; none: the first context column")
+    last_date: date | None = Field(None, description="days after it are not read; none: all days of the source")
     max_spike_pct: float = Field(
         60.0, gt=0, description="a daily move beyond this, in % of the price, is reported as a spike"
     )
@@ -64,6 +69,9 @@ class SplitsConfig(Section):
 
     validation_days: int = Field(252, ge=2, description="days that choose the champion, before the hold-out")
     holdout_days: int = Field(251, ge=2, description="last days of the data, looked at once at the end")
+    embargo_days: int = Field(
+        0, ge=0, description="days left out before validation and before the hold-out, so that nothing reaches across"
+    )
 
 
 class RulesConfig(Section):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from eigen2.arrays import require_like
 from eigen2.config import AgentConfig, DDPGConfig, RulesConfig
 from eigen2.learning.networks import Encoding, Networks
 from eigen2.learning.replay import Sample
@@ -228,7 +229,8 @@ class Agent:
         return _arrays_of(self._online)
 
     def become(self, genome: Arrays) -> None:
-        """Take on a genome, with fresh targets and optimisers."""
+        """Take on a genome, with fresh targets and optimisers. Raises RunError naming the array that does not fit."""
+        require_like(genome, self.genome())
         _load_arrays(self._online, genome)
         self._start_learning()
 
@@ -242,7 +244,8 @@ class Agent:
         return state
 
     def load_state(self, state: Arrays) -> None:
-        """Restore what `state` gave."""
+        """Restore what `state` gave. Raises RunError naming the array that does not fit."""
+        require_like(state, self._needed(state))
         _load_arrays(self._online, _part(state, "online/"))
         self._start_learning()
         _load_arrays(self._target, _part(state, "target/"))
@@ -253,6 +256,17 @@ class Agent:
                 moments.setdefault(int(number), {})[moment] = torch.from_numpy(np.array(value))
             groups = optimiser.state_dict()["param_groups"]
             optimiser.load_state_dict({"state": moments, "param_groups": groups})
+
+    def _needed(self, state: Arrays) -> Arrays:
+        """Arrays like those that `state` is to hold: an optimiser has moments only of what it has moved."""
+        needed = {f"{kind}/{name}": value for kind in ("online", "target") for name, value in self.genome().items()}
+        for name, optimiser in self._optimisers():
+            for number, parameter in enumerate(optimiser.param_groups[0]["params"]):
+                if f"{name}/{number}/step" in state:
+                    moment = _numpy(parameter)
+                    moments = {"step": np.zeros((), np.float32), "exp_avg": moment, "exp_avg_sq": moment}
+                    needed |= {f"{name}/{number}/{key}": value for key, value in moments.items()}
+        return needed
 
     def _optimisers(self) -> list[tuple[str, torch.optim.Optimizer]]:
         return [("critic_adam", self._critic_optimiser), ("actor_adam", self._actor_optimiser)]
@@ -298,13 +312,8 @@ def _arrays_of(networks: Networks) -> Arrays:
 
 @torch.no_grad()
 def _load_arrays(networks: Networks, arrays: Arrays) -> None:
-    parameters = dict(networks.named_parameters())
-    if parameters.keys() != arrays.keys():
-        raise ValueError(f"a genome of {len(arrays)} arrays does not fit networks of {len(parameters)}")
-    for name, value in arrays.items():
-        if value.shape != tuple(parameters[name].shape):
-            raise ValueError(f"{name} has shape {value.shape}, the networks need {tuple(parameters[name].shape)}")
-        parameters[name].copy_(torch.from_numpy(np.array(value)))
+    for name, parameter in networks.named_parameters():
+        parameter.copy_(torch.from_numpy(np.array(arrays[name])))
 
 
 def _part(state: Arrays, prefix: str) -> Arrays:

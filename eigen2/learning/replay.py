@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eigen2.arrays import require_like
 from eigen2.config import DDPGConfig, ReplayConfig
+from eigen2.errors import RunError
 from eigen2.trading.ledger import Ledger
 
 TRANSITION = np.dtype(
@@ -108,10 +110,13 @@ class Replay:
         return {"added": np.array(self._added), **{name: held[name].copy() for name in TRANSITION.names or ()}}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Restore what `state` gave. Raises ValueError when it does not fit this ring."""
-        added, size = int(state["added"]), len(state["day"])
+        """Restore what `state` gave. Raises RunError naming the array that does not fit this ring."""
+        size = state["day"].size if "day" in state else 0
+        held = np.zeros(size, TRANSITION)
+        require_like(state, {"added": np.array(0), **{name: held[name] for name in TRANSITION.names or ()}})
+        added = int(state["added"])
         if size != min(added, len(self._ring)):
-            raise ValueError(f"{size} transitions saved, but {min(added, len(self._ring))} expected")
+            raise RunError(f"{size} transitions saved, but {min(added, len(self._ring))} expected")
         for name in TRANSITION.names or ():
             self._ring[name][:size] = state[name]
         self._added = added

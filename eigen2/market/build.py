@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TypeVar
 
 import numpy as np
@@ -52,8 +53,9 @@ def market_from_bars(
 
     `context_days` is the history of an observation, `slice_days` the length of an episode. All arrays are read-only.
     Raises ConfigError for a column that isn't there or none to buy; DataError for bars that `clean` refuses, or too
-    few days.
+    few days. Days after `data.last_date` are as if they were not there.
     """
+    bars = _until(bars, data.last_date)
     choice = _choose(bars, data)
     chosen, report = clean(_chosen_bars(bars, choice), data.max_spike_pct)
     raw = compute(chosen.close, features.features)
@@ -140,6 +142,16 @@ def _chosen_bars(bars: Bars, choice: _Choice) -> Bars:
     return replace(bars.select(choice.columns), notes=bars.notes + notes)
 
 
+def _until(bars: Bars, last_date: date | None) -> Bars:
+    """The bars up to a date, it included."""
+    if last_date is None:
+        return bars
+    kept = bars.dates <= np.datetime64(last_date)
+    if not kept.any():
+        raise ConfigError(f"data.last_date is {last_date}, but {bars.source} begins on {bars.dates[0]}")
+    return bars.on_days(kept)
+
+
 def _split(
     observed: NDArray[np.bool_], splits: SplitsConfig, context_days: int, slice_days: int, source: str
 ) -> Splits:
@@ -147,18 +159,22 @@ def _split(
     if not seen.any():
         raise DataError(f"{source}: has {days} days, too few for the first value of every feature in any column")
     start = int(seen.argmax())
-    held = splits.validation_days + splits.holdout_days
+    held = splits.validation_days + splits.holdout_days + 2 * splits.embargo_days
     needed = start + context_days - 1 + slice_days + held
     if days < needed:
+        embargo = f", and twice {splits.embargo_days} for splits.embargo_days" if splits.embargo_days else ""
         raise DataError(
             f"{source}: has {days} days, but {needed} are needed: {start} before the features have values, "
             f"{context_days - 1} more before the first observation is full (agent.context_days {context_days}), "
             f"{slice_days} for a training slice, {splits.validation_days} for splits.validation_days and "
-            f"{splits.holdout_days} for splits.holdout_days"
+            f"{splits.holdout_days} for splits.holdout_days{embargo}"
         )
-    validation, holdout = days - held, days - splits.holdout_days
+    holdout = days - splits.holdout_days
+    validation = holdout - splits.embargo_days - splits.validation_days
     return Splits(
-        Span(start + context_days - 1, validation - 1), Span(validation, holdout - 1), Span(holdout, days - 1)
+        Span(start + context_days - 1, validation - splits.embargo_days - 1),
+        Span(validation, validation + splits.validation_days - 1),
+        Span(holdout, days - 1),
     )
 
 

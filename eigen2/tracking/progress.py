@@ -17,6 +17,7 @@ FIGURES = (  # label, metric
     ("fitness mean", "fitness/mean"),
     ("best", "fitness/max"),
     ("validation best", "validation/best_ever"),
+    ("cost $", "cost/total"),
 )
 BAR_WIDTH = 30
 

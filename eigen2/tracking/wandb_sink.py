@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,8 +63,8 @@ class WandbSink:
         """Start a W&B run that keeps its files in `folder`/wandb; None where W&B is disabled.
 
         `resume` continues the W&B run `run_id`. Online, rows of generations it already has are dropped by W&B: they
-        are the same numbers. Offline, W&B can't resume: a second offline folder of the same id is made, and
-        `wandb sync` of both joins them into one run.
+        are the same numbers; see `catch_up` for those it lacks. Offline, W&B can't resume: a second offline folder of
+        the same id is made, and `wandb sync` of both joins them into one run.
 
         Where W&B can't be reached within `init_timeout_s` seconds, or refuses, a warning says so and the run is
         logged offline. Raises ConfigError for mode `online` without credentials.
@@ -84,10 +85,44 @@ class WandbSink:
         }
         return cls(_init(mode, options, init_timeout_s))
 
+    @classmethod
+    def of_agent(cls, folder: Path) -> "WandbSink":
+        """The run that `wandb agent` began this process for; W&B's files go to `folder`/wandb.
+
+        Project, entity and id are the sweep's: W&B ignores any others. Without a server the run is logged offline.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(_init("online", {"dir": str(folder)}, INIT_TIMEOUT_S))
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return str(self._run.id)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The run's config, as W&B gave it out."""
+        return dict(self._run.config)
+
+    def describe(self, config_dump: dict[str, Any]) -> None:
+        """Add to the run's config what it does not hold yet: swept parameters are locked."""
+        self._run.config.update({name: value for name, value in config_dump.items() if name not in self.parameters})
+
     @property
     def address(self) -> str | None:
         """The run's web page; None offline."""
         return self._run.url
+
+    def catch_up(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Log the generations of a resumed run that W&B did not get before the run was cut off; None is left out.
+
+        Offline, nobody can say what W&B got, and a row logged twice would be there twice: nothing is logged.
+        """
+        if self._run.offline:
+            return
+        for row in rows:
+            if row["generation"] >= self._run.step:
+                self.log({name: value for name, value in row.items() if value is not None})
 
     def log(self, row: Row) -> None:
         """Log a generation's metrics."""

@@ -29,10 +29,12 @@ from eigen2.training.storage import MANIFEST, Mirror
 Arrays = dict[str, NDArray[Any]]
 FORMAT = 1
 PROGRESS = "progress.json"
+CHECKSUM = "sha256"  # of a genome's file as it would be without it
 FILE_NAME = re.compile(r"progress\.json|[A-Za-z0-9_-]+\.safetensors")
-# sections that say where and how long a run goes on, not what it computes
+# what says where, how long and in how many pieces a run goes on, not what it computes
 NOT_FINGERPRINTED: dict[str, Any] = {
-    "run": {"name", "runs_dir", "num_generations"},
+    "ddpg": {"micro_batches"},
+    "run": {"name", "runs_dir", "num_generations", "sweep_trials"},
     "resources": True,
     "tracking": True,
     "checkpoint": True,
@@ -91,9 +93,10 @@ class Archive:
         )
 
     def save_genome(self, path: Path, genome: Arrays) -> None:
-        """Write a genome on its own, whole or not at all. Raises RunError when the disk refuses."""
+        """Write a genome on its own with its checksum, whole or not at all. Raises RunError when the disk refuses."""
+        arrays = _contiguous(genome)
         try:
-            write_atomically(path, save(_contiguous(genome)))
+            write_atomically(path, save(arrays, {CHECKSUM: _digest(save(arrays))}))
         except OSError as error:
             raise RunError(f"genome {path} can't be written: {error.strerror}") from error
 
@@ -156,7 +159,7 @@ class Archive:
 
 
 def fingerprint(config: Config) -> str:
-    """SHA-256 of all fields that decide a run's numbers: without names, length, resources, tracking, checkpoints."""
+    """SHA-256 of all fields that decide a run's numbers: not its name, length, resources, tracking or micro-batches."""
     fields = config.model_dump(mode="json", exclude=NOT_FINGERPRINTED)
     return _digest(json.dumps(fields, sort_keys=True).encode())
 
@@ -175,12 +178,15 @@ def rewind(folder: Path, generation: int) -> None:
 
 
 def load_genome(path: Path) -> Arrays:
-    """Read what `save_genome` wrote. Raises RunError naming the file if it can't be read."""
+    """Read and verify what `save_genome` wrote. Raises RunError naming the file if it can't be read or is damaged."""
     try:
         content = _read_regular(path)
     except OSError as error:
         raise RunError(f"genome {path} can't be read: {error.strerror}") from error
-    return _arrays(path, content)
+    genome = _arrays(path, content)
+    if _digest(save(_contiguous(genome))) != _metadata(content).get(CHECKSUM):
+        raise RunError(f"genome {path} is damaged: its SHA-256 differs from the one it states")
+    return genome
 
 
 def folder_name(generation: int) -> str:
@@ -293,6 +299,12 @@ def _arrays(path: Path, content: bytes) -> Arrays:
         return dict(load(content))
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise RunError(f"checkpoint file {path} is not a safetensors file: {error}") from error
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file that could be read: it lies in a JSON header behind the header's length."""
+    length = int.from_bytes(content[:8], "little")
+    return dict(json.loads(content[8 : 8 + length]).get("__metadata__") or {})
 
 
 def _contiguous(arrays: Arrays) -> Arrays:

@@ -6,21 +6,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address_or_die
+from ray.exceptions import AuthenticationError
 
 from eigen2.config import ResourcesConfig
 from eigen2.errors import ResourceError
+from eigen2.training.guard import make_token, meet, on_loopback
 from eigen2.training.runtime import Share
 
 KNOCK_S = 10.0
+CLIENT = "ray://"
+QUIETLY: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 PRECISION = 10_000  # Ray counts resources in steps of 0.0001
 
 
 @dataclass(frozen=True)
 class Node:
-    """CPUs and GPUs of one machine."""
+    """CPUs and GPUs of one machine, and the id by which Ray knows it."""
 
     cpus: float
     gpus: float
+    id: str = ""
 
 
 def connect(resources: ResourcesConfig) -> str | None:
@@ -28,36 +34,39 @@ def connect(resources: ResourcesConfig) -> str | None:
 
     Raises ResourceError when the cluster can't be reached.
     """
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if resources.address is None:
-        options |= {
-            "num_cpus": resources.num_cpus,
-            "include_dashboard": resources.dashboard,
-            "dashboard_host": "127.0.0.1",
-            "_node_ip_address": "127.0.0.1",
-        }
-    else:
-        options["address"] = resources.address
     try:
-        _knock(resources.address or "")
-        context = ray.init(**options)
-    except (OSError, ValueError, RuntimeError) as error:
+        context = _start(resources) if resources.address is None else _join(resources.address)
+    except (OSError, ValueError, RuntimeError, AuthenticationError) as error:
         where = resources.address or "a local Ray"
         raise ResourceError(f"resources.address: {where} can't be reached: {str(error).splitlines()[0]}") from error
     return context.dashboard_url or None
 
 
+def _start(resources: ResourcesConfig) -> Any:
+    make_token()
+    with on_loopback():
+        return ray.init("local", num_cpus=resources.num_cpus, include_dashboard=resources.dashboard, **QUIETLY)
+
+
+def _join(address: str) -> Any:
+    if not address.startswith(CLIENT):
+        address = canonicalize_bootstrap_address_or_die(address)  # of `auto`, too, Ray would not ask what it wants
+    _knock(address)
+    meet(address.removeprefix(CLIENT))
+    return ray.init(address=address, **QUIETLY)
+
+
 def _knock(address: str) -> None:
     """See that someone listens on host:port: Ray itself goes on trying for minutes. Raises OSError if no one does."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.removeprefix(CLIENT).rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
 
 
 def nodes() -> list[Node]:
     """The living machines of the connected cluster."""
-    alive = (node["Resources"] for node in ray.nodes() if node["Alive"])
-    return [Node(found.get("CPU", 0.0), found.get("GPU", 0.0)) for found in alive]
+    alive = ((node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"])
+    return [Node(found.get("CPU", 0.0), found.get("GPU", 0.0), node_id) for node_id, found in alive]
 
 
 def share_of_member(population: int, resources: ResourcesConfig, cluster: list[Node]) -> Share:
@@ -100,10 +109,11 @@ def _largest_that_fits(population: int, gpu_share: float, cluster: list[Node]) -
 
 def _room(cluster: list[Node], share: Share) -> int:
     """Members that fit on a cluster: whole ones, each on one node and one of its GPUs."""
-    return sum(_room_on(node, share) for node in cluster)
+    return sum(room_on(node, share) for node in cluster)
 
 
-def _room_on(node: Node, share: Share) -> int:
+def room_on(node: Node, share: Share) -> int:
+    """Members that fit on one node, each on one of its GPUs."""
     by_cpu = int((node.cpus + 1e-9) / share.cpus)
     if not share.gpus:
         return by_cpu

@@ -5,6 +5,7 @@ made anew, anywhere in the cluster, takes up that state and repeats the phase: t
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -84,12 +85,13 @@ class Crew:
     ) -> list[Any]:
         """Call `method` of the parts with these numbers; results in their order.
 
-        Who fails is made anew and called again, with arguments made anew. Raises RunError when a part fails ATTEMPTS
+        Who fails is made anew and called again, with arguments made anew. Raises RunError when one part fails ATTEMPTS
         times, ResourceError when nothing can run it any more.
         """
         results: dict[int, Any] = {}
         failures: dict[str, Failure] = {}
-        for attempt in range(ATTEMPTS):
+        failed: Counter[str] = Counter()
+        while True:
             if failures and self._recover(phase, failures):
                 results.clear()
             due = [number for number in numbers if number not in results]
@@ -98,10 +100,12 @@ class Crew:
                 if leaves != "nothing":
                     self._ask_vault("commit")
                 return [results[number] for number in numbers]
-            if attempt == 0:
+            failed.update(failures.keys())
+            name, times = failed.most_common(1)[0]
+            if times == ATTEMPTS:
+                raise RunError(f"{name} failed {ATTEMPTS} times to {phase}: {failures[name].message}")
+            if len(due) == len(numbers):
                 self._longest_s.pop(phase, None)  # a new process is slower at first than one that is warm
-        name, failure = next(iter(failures.items()))
-        raise RunError(f"{name} failed {ATTEMPTS} times to {phase}: {failure.message}")
 
     def call_replay(self, method: str, *args: Reference) -> Reference:
         """Start a method of the replay buffer whose result only other parts will see."""
@@ -118,7 +122,6 @@ class Crew:
         results: dict[int, Any],
     ) -> dict[str, Failure]:
         """One attempt: fills `results`, returns the failures by the name of the part to blame."""
-        started = time.monotonic()
         returns = 2 if leaves == "rows" else 1
         given = [self._posts[n].part.call(method, *arguments(n), returns=returns) for n in due]
         answers = {n: reference[0] if returns > 1 else reference for n, reference in zip(due, given, strict=True)}
@@ -130,14 +133,13 @@ class Crew:
             failures |= lost
         lost_parts = set(failures)
         results.update({n: result for n, result in done.items() if self._posts[n].part.name not in lost_parts})
-        if not failures:
-            self._longest_s[phase] = max(self._longest_s.get(phase, 0.0), time.monotonic() - started)
         return failures
 
     def _collect(
         self, phase: str, calls: dict[int, Reference], told: Told = lambda _: None
     ) -> tuple[dict[int, Any], dict[str, Failure]]:
         """The results of calls by number, and the failures by the name of the part to blame."""
+        started = time.monotonic()
         pairs = [(self._posts[number].part, reference) for number, reference in calls.items()]
         done: dict[int, Any] = {}
         failures: dict[str, Failure] = {}
@@ -147,6 +149,8 @@ class Crew:
                 failures.setdefault(outcome.culprit or self._posts[number].part.name, outcome)
             else:
                 done[number] = outcome
+        if not failures:
+            self._longest_s[phase] = max(self._longest_s.get(phase, 0.0), time.monotonic() - started)
         return done, failures
 
     def _stage(self, number: int, rows: Reference | None) -> Reference:
@@ -169,7 +173,25 @@ class Crew:
             if name not in by_part:
                 raise RunError(f"{name} was lost in phase {phase}: {failure.message}")
             self._warn(f"{name} was lost in phase {phase}: {failure.message}; it is made anew and repeats the phase")
-        return self._remake([by_part[name] for name in failures])
+        lost = [by_part[name] for name in failures]
+        for number in lost:
+            self._runtime.end(self._posts[number].part)
+        return self._remake(lost + self._hung_above(phase, lost))
+
+    def _hung_above(self, phase: str, lost: Sequence[int]) -> list[int]:
+        """The replay buffer, if it gives no answer: who waited for it seemed to hang.
+
+        Raises RunError if the vault gives none: without it nobody comes back.
+        """
+        asked = [self._vault] if self.replay in lost else [self._vault, self._posts[self.replay].part]
+        calls = [(part, part.call("ready")) for part in asked]
+        vault, *replay = self._runtime.collect(calls, self._resources.min_patience_s)
+        if isinstance(vault, Failure):
+            raise RunError(f"{self._vault.name} was lost in phase {phase}: {vault.message}")
+        if not any(isinstance(outcome, Failure) for outcome in replay):
+            return []
+        self._warn(f"{asked[-1].name} was lost in phase {phase}: {replay[0].message}; it is made anew")
+        return [self.replay]
 
     def _remake(self, lost: list[int]) -> bool:
         """Make parts anew with the state the vault holds; True if everyone had to be."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from eigen2.config import Config
 from eigen2.errors import RunError
-from eigen2.evaluation.scores import mean_score, score_slices
-from eigen2.evaluation.slices import mean_of_worst
+from eigen2.evaluation.scores import daily_returns, equity_curves, mean_score, score_slices
+from eigen2.evaluation.slices import mean_of_worst, whole
 from eigen2.evolution.operators import blend, mutate
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, Recipe
 from eigen2.learning.agent import Actions, Agent, Arrays, MarketView
@@ -26,13 +26,15 @@ class Outcome:
     """How a member played a generation.
 
     fitness, validation_fitness: mean of the worst slices; validation: mean score of the validation slices;
-    importance: [C] mean attention to each column.
+    importance: [C] mean attention to each column; validation_returns: [T] daily returns on all validation days, played
+    as one episode.
     """
 
     fitness: float
     validation_fitness: float
     validation: dict[str, float]
     importance: NDArray[np.float32]
+    validation_returns: NDArray[np.float64]
 
 
 class Member:
@@ -62,12 +64,15 @@ class Member:
         rng = stream(self._config.run.seed, generation, self._number, "exploration")
         _, played = self._settle(training, generation, noise_in(self._config, generation), rng)
         actions, checked = self._settle(validation, generation)
+        # slices overlap: only one episode over the whole split gives each day one return
+        _, once = self._settle(whole(self._market.splits.validation, self._config), generation)
         worst = self._config.slices.worst_slices
         outcome = Outcome(
             fitness=mean_of_worst(played.fitness, worst),
             validation_fitness=mean_of_worst(checked.fitness, worst),
             validation=mean_score(score_slices(checked, self._prices, self._config.rules)),
             importance=actions.attention,
+            validation_returns=daily_returns(equity_curves(once, self._prices, self._config.rules)[0]),
         )
         return outcome, rows_of(played)
 

@@ -1,13 +1,15 @@
 """The folder a run leaves behind: where each file lies, and how a run is found again."""
 
+import json
 import os
 import re
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from eigen2.config import Config, dump_config, load_config
 from eigen2.errors import ConfigError, RunError
+from eigen2.files import write_atomically
 
 RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -23,13 +25,17 @@ class RunFolder:
         self.data_report = path / "data_report.txt"
         self.metrics = path / "metrics.jsonl"
         self.lineage = path / "lineage.jsonl"
+        self.candidates = path / "candidates.jsonl"
         self.checkpoints = path / "checkpoints"
         self.champion = path / "champion.safetensors"
         self.trades = path / "trades.csv"
         self.equity = path / "equity.csv"
         self.results = path / "results.txt"
+        self.evaluation = path / "evaluation.json"
+        self.holdout_openings = path / "holdout_openings.json"
         self.fitness_plot = path / "fitness.png"
         self.equity_plot = path / "equity.png"
+        self.report = path / "report.html"
 
     @classmethod
     def create(cls, config: Config) -> "RunFolder":
@@ -67,3 +73,18 @@ class RunFolder:
         if not RUN_ID.fullmatch(found):
             raise RunError(f"{self.id} holds no run id: letters, digits, - and _, at most 64")
         return found
+
+    def open_holdout(self) -> int:
+        """Count that the hold-out is looked at, before anyone does; returns how often it was, this time included.
+
+        Raises RunError if the count can't be read or written: a look that is not counted is not honest.
+        """
+        try:
+            found = json.loads(self.holdout_openings.read_bytes()) if self.holdout_openings.exists() else []
+            if not isinstance(found, list):
+                raise ValueError("not a list of times")
+            opened = [*found, datetime.now(UTC).isoformat(timespec="seconds")]
+            write_atomically(self.holdout_openings, (json.dumps(opened, indent=1) + "\n").encode())
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"{self.holdout_openings}: the hold-out's openings can't be counted: {error}") from error
+        return len(opened)

@@ -27,6 +27,7 @@ class Share:
     cpus: float = 0.0
     gpus: float = 0.0
     with_driver: bool = False  # must live on the trainer's own node, where the run folder is
+    near: str | None = None  # the node to live on if there is room, so that a population stays together
 
 
 @dataclass(frozen=True)
@@ -131,14 +132,9 @@ class RayRuntime:
         self._names: dict[str, str] = {}  # of the parts, by their actors' ids
 
     def make(self, name: str, kind: type, share: Share, *args: Reference) -> Part:
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        options: dict[str, Any] = {"num_cpus": share.cpus, "num_gpus": share.gpus}
-        if share.with_driver:
-            options["scheduling_strategy"] = here
-        actor: Any = ray.remote(kind)
-        handle = actor.options(**options).remote(*args)
-        self._names[handle._actor_id.hex()] = name
-        return RayPart(name, handle)
+        part = RayPart(name, self._actor(kind, share, *args))
+        self._know(part)
+        return part
 
     def end(self, part: Part) -> None:
         assert isinstance(part, RayPart)
@@ -155,6 +151,19 @@ class RayRuntime:
             finished, _ = ray.wait(references, num_returns=len(references), timeout=POLL_S, fetch_local=False)
             told(len(finished))
         return [self._result(part, reference, wait_s) for part, reference in calls]
+
+    def _actor(self, kind: type, share: Share, *args: Reference) -> ActorHandle[Any]:
+        options: dict[str, Any] = {"num_cpus": share.cpus, "num_gpus": share.gpus}
+        if share.with_driver:
+            here = ray.get_runtime_context().get_node_id()
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=False)
+        elif share.near:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(share.near, soft=True)
+        actor: Any = ray.remote(kind)
+        return actor.options(**options).remote(*args)
+
+    def _know(self, part: RayPart) -> None:
+        self._names[part.handle._actor_id.hex()] = part.name
 
     def _result(self, part: Part, reference: Reference, wait_s: float) -> Any:
         try:

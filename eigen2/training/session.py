@@ -12,7 +12,7 @@ from eigen2.errors import RunError
 from eigen2.market.build import build_market
 from eigen2.market.cleaning import DataReport
 from eigen2.market.market import Market
-from eigen2.tracking.jsonl import JsonLines
+from eigen2.tracking.jsonl import JsonLines, read_rows
 from eigen2.tracking.progress import Progress
 from eigen2.tracking.sink import Broadcast, Row, Sink
 from eigen2.tracking.wandb_sink import WandbSink
@@ -53,12 +53,23 @@ class Resume:
 class Session:
     """The listener of a run: it passes each phase to the progress bar, each generation to all who keep it."""
 
-    def __init__(self, config: Config, folder: RunFolder, generation: int, sinks: Mapping[str, Sink], console: Console):
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        generation: int,
+        sinks: Mapping[str, Sink],
+        console: Console,
+        meter: Callable[[], Row] = dict,
+    ) -> None:
+        """meter: read once a generation for what it cost; empty where that isn't known."""
         resumed = generation if folder.metrics.exists() else None
         self._metrics = JsonLines(folder.metrics, keep_generations=resumed)
         self._lineage = JsonLines(folder.lineage, keep_generations=resumed)
+        self._candidates = JsonLines(folder.candidates, keep_generations=resumed)
         self._progress = Progress(console, config.run.num_generations, start_generation=generation)
         self._console = console
+        self._meter = meter
         self._show = config.tracking.progress
         self._sinks = Broadcast({**sinks, **({"progress": self._progress} if self._show else {})})
 
@@ -67,10 +78,15 @@ class Session:
         if self._show:
             self._progress.phase(generation, name, done, total)
 
-    def generation(self, row: Row, lineage: Sequence[Mapping[str, Any]]) -> None:
+    def generation(
+        self, row: Row, lineage: Sequence[Mapping[str, Any]], candidates: Sequence[Mapping[str, Any]]
+    ) -> None:
         """Keep a finished generation, then tell everyone."""
         for record in lineage:
             self._lineage.log(record)
+        for record in candidates:
+            self._candidates.log(record)
+        row = {**row, **self._meter()}
         self._metrics.log(row)
         self._sinks.log(row)
 
@@ -91,13 +107,17 @@ def train(
     fit: Callable[[], Share],
     session: Session,
     generation: int = 0,
+    between: Callable[[], None] = lambda: None,
 ) -> Trainer:
-    """Train what is left of a run after `generation` generations; its champion ends up in the run folder."""
+    """Train what is left of a run after `generation` generations; its champion ends up in the run folder.
+
+    between: see Trainer.run.
+    """
     trainer = Trainer(config, market, folder, runtime, fit, session)
     trainer.start()
     if generation:
         trainer.restore(generation)
-    trainer.run()
+    trainer.run(between)
     return trainer
 
 
@@ -111,5 +131,7 @@ def sinks_of(config: Config, folder: RunFolder, resumed: bool) -> dict[str, Sink
     wandb_sink = WandbSink.start(
         config.tracking, folder.name, folder.path, config.model_dump(mode="json"), folder.identity(), resumed
     )
+    if wandb_sink and resumed and folder.metrics.exists():
+        wandb_sink.catch_up(read_rows(folder.metrics))
     sinks: dict[str, Sink] = {"Ray's metrics": RayMetrics(folder.name)}
     return sinks | ({"W&B": wandb_sink} if wandb_sink else {})

@@ -7,15 +7,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from eigen2.config import Config
+from eigen2.errors import RunError, concerning
 from eigen2.evaluation.slices import training_slices, validation_slices
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, plan
 from eigen2.learning.replay import BatchShape, Replay
 from eigen2.market.market import Market
 from eigen2.randomness import DRIVER, stream
-from eigen2.training import lineage, metrics
-from eigen2.training.checkpoint import Archive, fingerprint
+from eigen2.training import candidates, lineage, metrics
+from eigen2.training.checkpoint import PROGRESS, Archive, fingerprint, folder_name
 from eigen2.training.crew import REPLAY, Crew, member_name, rows_name
 from eigen2.training.member import Member, Outcome
 from eigen2.training.metrics import Best, Row
@@ -25,11 +27,16 @@ from eigen2.training.vault import CHAMPION, Vault
 
 
 class Listener(Protocol):
-    """Hears of a run: each phase while it goes on, each generation's row and lineage when it is done, and troubles."""
+    """Hears of a run: each phase while it goes on, troubles, and each generation when it is done.
+
+    lineage, candidates: a record a member, as they stand in lineage.jsonl and candidates.jsonl.
+    """
 
     def phase(self, generation: int, name: str, done: int, total: int) -> None: ...
 
-    def generation(self, row: Row, lineage: Sequence[Mapping[str, Any]]) -> None: ...
+    def generation(
+        self, row: Row, lineage: Sequence[Mapping[str, Any]], candidates: Sequence[Mapping[str, Any]]
+    ) -> None: ...
 
     def warn(self, message: str) -> None: ...
 
@@ -53,10 +60,19 @@ class Progress:
         return cls(0, MutationStrength.base(config.evolution), origins)
 
     @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> "Progress":
-        best = Best(**saved["best"]) if saved["best"] else None
-        strength = MutationStrength(**saved["strength"])
-        return cls(saved["generation"], strength, saved["origins"], best, saved["best_fitness"])
+    def from_dict(cls, saved: dict[str, Any], members: int, generation: int) -> "Progress":
+        """What a checkpoint holds of the driver. Raises RunError naming the field that is not what it must be."""
+        try:
+            found = TypeAdapter(cls).validate_python(saved)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise RunError(f"{PROGRESS}: {field}: {first['msg']}") from error
+        if found.generation != generation:
+            raise RunError(f"{PROGRESS}: generation: {found.generation}, but the folder's is {generation}")
+        if len(found.origins) != members:
+            raise RunError(f"{PROGRESS}: origins: {len(found.origins)}, but the run has {members} members")
+        return found
 
 
 @dataclass
@@ -109,13 +125,29 @@ class Trainer:
 
     def restore(self, generation: int) -> None:
         """Take up the state after `generation` generations from its checkpoint. Raises RunError if it is damaged."""
-        self.progress = Progress.from_dict(self._ask_vault("load", generation))
-        self._crew.restore(self._telling("restore", generation))
+        saved = self._ask_vault("load", generation)
+        with concerning(f"checkpoint {self._folder.checkpoints / folder_name(generation)}"):
+            self.progress = Progress.from_dict(saved, len(self._crew.members), generation)
+            self._crew.restore(self._telling("restore", generation))
+            self._ask_vault("verify_champion", member_name(0))
 
-    def run(self) -> None:
-        """Train the generations that are left, then save the champion."""
-        for generation in range(self.progress.generation, self._config.run.num_generations):
-            self._generation(generation)
+    def run(self, between: Callable[[], None] = lambda: None) -> None:
+        """Train the generations that are left, then save the champion.
+
+        between: called where the newest checkpoint holds all that was trained; what it raises ends the run there.
+        """
+        while self.progress.generation < self._config.run.num_generations:
+            if self.progress.generation % self._config.checkpoint.every_generations == 0:
+                between()
+            self.advance()
+        self.save_champion()
+
+    def advance(self) -> None:
+        """Train the next generation; when this returns, its row and its checkpoint are on the disk."""
+        self._generation(self.progress.generation)
+
+    def save_champion(self) -> None:
+        """Write the champion's genome into the run folder."""
         self._ask_vault("save_champion", self._folder.champion.resolve())
 
     def flush(self) -> None:
@@ -146,7 +178,8 @@ class Trainer:
         row |= metrics.of_importance(outcomes, self._market.columns)
         row |= {"time/generation": round(time.monotonic() - started, 4), **clock.seconds}
         # the checkpoint comes after the row, so it never claims a generation whose row was lost
-        self._listener.generation({**row, "time/checkpoint": self._checkpoint_s}, family)
+        row["time/checkpoint"] = self._checkpoint_s
+        self._listener.generation(row, family, candidates.records(generation, outcomes))
         with clock.phase("checkpoint"):
             self._save(generation)
         self._checkpoint_s = clock.seconds["time/checkpoint"]

@@ -6,6 +6,8 @@ The driver speaks of states by name and never holds one.
 from pathlib import Path
 from typing import Any
 
+from eigen2.arrays import require_like
+from eigen2.errors import RunError, concerning
 from eigen2.evolution.operators import diversity
 from eigen2.training.checkpoint import Archive, Arrays
 
@@ -24,6 +26,9 @@ class Vault:
         self._held: dict[str, Any] = {}
         self._staged: dict[str, Any] = {}
 
+    def ready(self) -> None:
+        """Answers as long as the vault goes on."""
+
     def stage(self, name: str, value: Any) -> None:
         """Lay something down, for when the phase is committed."""
         self._staged[name] = value
@@ -34,12 +39,14 @@ class Vault:
         self._staged.clear()
 
     def held(self, name: str) -> Any:
-        """What counts under a name."""
+        """What counts under a name. Raises RunError if there is nothing."""
+        if name not in self._held:
+            raise RunError(f"{name} is missing")
         return self._held[name]
 
     def genome(self, name: str) -> Arrays:
         """The genome within the state of a member."""
-        return _genome_of(self._held[name])
+        return _genome_of(self.held(name))
 
     def crown(self, name: str) -> None:
         """Keep the genome of a member, as it is, as the champion."""
@@ -59,6 +66,11 @@ class Vault:
         checkpoint = self._archive.load(generation)
         self._held = dict(checkpoint.parts)
         return checkpoint.progress
+
+    def verify_champion(self, member: str) -> None:
+        """See that the champion is a genome like a member's. Raises RunError naming what does not fit."""
+        with concerning(CHAMPION):
+            require_like(self.held(CHAMPION), self.genome(member))
 
     def save_champion(self, path: Path) -> None:
         """Write the champion's genome to a file of its own."""

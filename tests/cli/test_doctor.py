@@ -52,7 +52,7 @@ def test_the_embedded_market_is_described(on_this_machine: dict[str, Check]) -> 
 
 
 def test_data_that_cannot_be_read_fails_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(argparse.Namespace(data="no-such-file.csv")) == 1
+    assert run(argparse.Namespace(data="no-such-file.csv", cluster=None, runs_dir=None)) == 1
     shown = capsys.readouterr().out
     assert "FAIL" in shown
     assert "no-such-file.csv" in shown
@@ -63,7 +63,7 @@ def test_the_command_succeeds_and_never_shows_a_key(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert run(argparse.Namespace(data=None)) == 0
+    assert run(argparse.Namespace(data=None, cluster=None, runs_dir=None)) == 0
     shown = capsys.readouterr().out
     assert "WANDB_API_KEY" in shown
     assert KEY not in shown

@@ -8,19 +8,23 @@ from typing import Any
 
 import pytest
 import ray
+from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
-from eigen2.config import ResourcesConfig
+from eigen2.config import ResourcesConfig, dump_config
 from eigen2.errors import RunError
+from eigen2.training.checkpoint import rewind
 from eigen2.training.cluster import connect
 from eigen2.training.member import Member
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import RayRuntime, Share
-from eigen2.training.session import Session
+from eigen2.training.session import Resume, Session
 from eigen2.training.trainer import Trainer
 from tests.training.small import MARKET, assert_same_run, make_session, run, small_config
 
 SIZE: dict[str, Any] = {"population_size": 3, "num_generations": 3, "wait_s": 60.0}
+HASTY = {"min_patience_s": 2.0, "patience": 2.0}
 SHARE = Share(cpus=0.5)
+VAULT = 4  # posts: three members, the replay buffer; and the vault
 PHASES = ("play", "train", "breed", "checkpoint")
 
 
@@ -55,8 +59,9 @@ class Saboteur:
 
 
 def process_of(trainer: Trainer, post: int) -> int:
-    """The process id of a member, or of the replay buffer (the last post)."""
-    handle: Any = trainer._crew._posts[post].part.handle  # type: ignore[attr-defined]
+    """The process id of a member, of the replay buffer (3) or of the vault (4)."""
+    part: Any = trainer._vault if post == VAULT else trainer._crew._posts[post].part
+    handle = part.handle
     return int(ray.get(handle.__ray_call__.remote(lambda _: os.getpid()), timeout=60))
 
 
@@ -84,11 +89,68 @@ def test_killed_at_a_phase(tmp_path: Path, undisturbed: RunFolder, phase: str, v
     assert told == {"the replay buffer" if victim == 3 else f"member {victim}" for victim in victims}
 
 
-@pytest.mark.parametrize("phase", ["play", "train"])
+@pytest.mark.parametrize("phase", ["play", "train", "breed"])
 def test_a_member_that_hangs_counts_as_dead(tmp_path: Path, undisturbed: RunFolder, phase: str) -> None:
-    folder, saboteur = sabotaged(tmp_path, phase, (1,), signal.SIGSTOP, min_patience_s=2.0, patience=2.0)
+    folder, saboteur = sabotaged(tmp_path, phase, (1,), signal.SIGSTOP, **HASTY)
     assert_same_run(folder, undisturbed)
     assert [message.split(" was lost")[0] for message in saboteur.warnings] == ["member 1"]
+
+
+@pytest.mark.parametrize("phase", ["train", "breed"])
+def test_a_replay_buffer_that_hangs_counts_as_dead(tmp_path: Path, undisturbed: RunFolder, phase: str) -> None:
+    """As a phase begins that waits for it, or one after which it takes transitions."""
+    folder, saboteur = sabotaged(tmp_path, phase, (3,), signal.SIGSTOP, **HASTY)
+    assert_same_run(folder, undisturbed)
+    assert any(message.startswith("the replay buffer was lost") for message in saboteur.warnings)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_without_the_vault_a_run_ends_and_goes_on_where_it_was(
+    tmp_path: Path, undisturbed: RunFolder, phase: str
+) -> None:
+    with pytest.raises(RunError, match=r"the vault (was lost|failed)"):
+        sabotaged(tmp_path, phase, (VAULT,), signal.SIGKILL)
+    resumed = Resume.find(str(sealed(tmp_path)))
+    assert resumed.generation == 1
+    rewind(resumed.folder.checkpoints, 1)
+    assert_same_run(run(tmp_path, generation=1, **SIZE), undisturbed)
+
+
+def test_a_vault_that_hangs_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"^the vault was lost in phase play: it gave no answer within 2 s$"):
+        sabotaged(tmp_path, "play", (VAULT,), signal.SIGSTOP, **HASTY)
+
+
+def sealed(path: Path) -> Path:
+    """A run folder that has its config, as every run that was started by command."""
+    (path / "config.yaml").write_text(dump_config(small_config(**SIZE)), encoding="utf-8")
+    return path
+
+
+def objects_held() -> tuple[int, int]:
+    """(objects in the object store, their bytes)."""
+    stats = get_memory_info_reply(get_state_from_address(ray.get_runtime_context().gcs_address)).store_stats
+    return stats.num_local_objects, stats.object_store_bytes_used
+
+
+def test_old_generations_leave_the_object_store(tmp_path: Path) -> None:
+    """Once the replay buffer is full, a generation leaves as much in it as the one before."""
+    generations, full = 16, 4
+    config, folder = small_config(**SIZE | {"num_generations": generations, "buffer_size": 400}), RunFolder(tmp_path)
+    session, held = make_session(config, folder, 0), []
+
+    class Counting(Saboteur):
+        def phase(self, generation: int, name: str, done: int, total: int) -> None:
+            if name == "checkpoint":
+                held.append(objects_held())
+
+    trainer = Trainer(config, MARKET, folder, RayRuntime(), lambda: SHARE, Counting(session, "never", lambda: None))
+    trainer.start()
+    trainer.run()
+    counts, sizes = zip(*held, strict=True)
+    assert len(held) == generations
+    assert max(counts[-full:]) <= max(counts[full : 2 * full]) + 1, counts
+    assert max(sizes[-full:]) <= 1.05 * max(sizes[full : 2 * full]), sizes
 
 
 class Poisoned(Member):

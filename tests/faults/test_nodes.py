@@ -15,7 +15,7 @@ from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import RayRuntime
 from eigen2.training.session import fit_to_cluster
 from eigen2.training.trainer import Trainer
-from tests.faults.test_losses import SIZE, Saboteur
+from tests.faults.test_losses import PHASES, SIZE, Saboteur
 from tests.training.small import MARKET, assert_same_run, make_session, run, small_config
 
 QUICK_TO_NOTICE = {
@@ -41,7 +41,7 @@ def cluster() -> Iterator[Cluster]:
     made.shutdown()
 
 
-@pytest.mark.parametrize("phase", ["play", "train"])
+@pytest.mark.parametrize("phase", PHASES)
 def test_a_node_dies(tmp_path: Path, cluster: Cluster, phase: str) -> None:
     local = run(tmp_path / "local", **SIZE)
     folder, saboteur = sabotaged(tmp_path / "cluster", cluster, phase)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from eigen2.config import DDPGConfig, ReplayConfig, RulesConfig
+from eigen2.errors import RunError
 from eigen2.learning.replay import TRANSITION, BatchShape, Replay, Sample, rows_of
 from eigen2.trading.ledger import NO_STOCK, Slices
 from eigen2.trading.rules import settle
@@ -157,7 +158,7 @@ def test_a_state_is_a_copy() -> None:
 def test_a_state_of_another_capacity_is_refused() -> None:
     replay = Replay(50)
     replay.extend(make_rows(np.arange(50)))
-    with pytest.raises(ValueError, match="50 transitions saved, but 20 expected"):
+    with pytest.raises(RunError, match="50 transitions saved, but 20 expected"):
         Replay(20).load_state(replay.state())
 
 

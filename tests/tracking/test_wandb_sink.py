@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,47 @@ from eigen2.config import TrackingConfig
 from eigen2.errors import ConfigError
 from eigen2.tracking.credentials import credentials_source
 from eigen2.tracking.wandb_sink import WandbSink, choose_mode
+
+# first generation, rows that the folder has of the time before, last generation, folder, whether the process is killed
+RESUMED = """
+import json, os, signal, sys
+from pathlib import Path
+from eigen2.config import TrackingConfig
+from eigen2.tracking.wandb_sink import WandbSink
+first, rows, last, folder, kill = json.loads(sys.argv[1])
+row = lambda generation: {"generation": generation, "fitness/mean": generation / 2, "none": None}
+tracking = TrackingConfig(wandb_mode="online", wandb_project="p")
+sink = WandbSink.start(tracking, "a", Path(folder), {}, "abcd1234", first > 0)
+sink.catch_up([row(generation) for generation in range(rows)])
+for generation in range(first, last):
+    sink.log({name: value for name, value in row(generation).items() if value is not None})
+if kill:
+    os.kill(os.getpid(), signal.SIGKILL)
+sink.finish({"final/win_rate": 0.5}, None)
+"""
+
+# a server that refuses, or is gone, after the first generation
+LOST = """
+import json, logging, os, signal, sys, time
+from pathlib import Path
+from eigen2.config import TrackingConfig
+from eigen2.tracking import wandb_sink
+from eigen2.tracking.sink import Broadcast
+logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.WARNING)
+wandb_sink.FINISH_TIMEOUT_S = 4.0
+server, how, folder = json.loads(sys.argv[1])
+tracking = TrackingConfig(wandb_mode="online", wandb_project="p")
+sinks = Broadcast({"W&B": wandb_sink.WandbSink.start(tracking, "a", Path(folder), {}, "abcd1234", False)})
+for generation in range(5):
+    started = time.monotonic()
+    sinks.log({"generation": generation})
+    assert time.monotonic() - started < 2, "training waits for W&B"
+    if generation == 1:
+        os.kill(server, getattr(signal, how))
+    time.sleep(0.2)
+sinks.finish({"final/win_rate": 0.5}, None)
+sinks.finish({"final/win_rate": 0.5}, None)
+"""
 
 ROOT = Path(__file__).parents[2]
 STUB = ROOT.parent / "shared" / "tools" / "wandb_stub.py"
@@ -145,6 +188,39 @@ def test_a_server_out_of_reach_is_told_once_and_the_run_goes_on_offline(
     assert b"fitness/mean" in (offline / "run-abcd1234.wandb").read_bytes()
 
 
+class Refusing(BaseHTTPRequestHandler):
+    """Answers every request with one status."""
+
+    status = 500
+
+    def _refuse(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(self.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_POST = do_PUT = do_HEAD = _refuse  # noqa: N815 - the library wants these names
+
+    def log_message(self, *args: object) -> None:
+        """Quietly."""
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_server_that_refuses_is_told_once_and_the_run_goes_on_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Refusing", (Refusing,), {"status": status}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    done = run(tmp_path / "run", (0, 2), "auto")
+    server.shutdown()
+    assert done.stdout.count("logged offline") == 1
+    assert KEY not in done.stdout + done.stderr
+    (offline,) = folders(tmp_path / "run", "offline-run")
+    assert b"fitness/mean" in (offline / "run-abcd1234.wandb").read_bytes()
+
+
 # --- against a stand-in server ------------------------------------------------------------------------------------
 
 
@@ -154,7 +230,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         port_file, self._record = folder / "port", folder / "record.json"
         command = [sys.executable, str(STUB), "--quiet", "--port", "0", "--port-file", str(port_file)]
-        self._process = subprocess.Popen([*command, "--record", str(self._record)])
+        self.process = subprocess.Popen([*command, "--record", str(self._record)])
         deadline = time.monotonic() + 20
         while not (port_file.exists() and port_file.read_text().strip()):
             assert time.monotonic() < deadline, "the stand-in did not start"
@@ -162,9 +238,9 @@ class Server:
         self.address = f"http://127.0.0.1:{port_file.read_text().strip()}"
 
     def stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(20)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(20)
 
     def record(self) -> dict:
         self.stop()
@@ -210,6 +286,33 @@ def test_a_resumed_run_goes_on_in_the_same_w_and_b_run(tmp_path: Path, server: S
     runs = server.record()["runs"]
     assert list(runs) == ["abcd1234"]
     assert [step["generation"] for step in runs["abcd1234"]["history"]] == [0, 1, 2, 3, 4]
+
+
+def test_a_run_that_is_killed_and_resumed_lacks_no_generation(tmp_path: Path, server: Server) -> None:
+    """What was on its way to W&B when the process died is logged again, what had arrived is not."""
+    for first, rows, last, kill in ((0, 0, 4, True), (3, 4, 7, True), (7, 7, 9, False)):
+        arguments = json.dumps([first, rows, last, str(tmp_path / "run"), kill])
+        command = [sys.executable, "-c", RESUMED, arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == (-signal.SIGKILL if kill else 0), done.stderr
+    runs = server.record()["runs"]
+    assert list(runs) == ["abcd1234"]
+    history = runs["abcd1234"]["history"]
+    assert [(step["_step"], step["generation"], step["fitness/mean"]) for step in history] == [
+        (number, number, number / 2) for number in range(9)
+    ]
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
+def test_a_server_that_is_lost_or_hangs_holds_up_nothing_and_is_told_once(
+    tmp_path: Path, server: Server, how: str
+) -> None:
+    command = [sys.executable, "-c", LOST, json.dumps([server.process.pid, how, str(tmp_path / "run")])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    server.process.kill()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("training goes on") == 1, done.stdout
+    assert KEY not in done.stdout + done.stderr
 
 
 def test_sync_joins_the_offline_folders_of_a_resumed_run(tmp_path: Path, server: Server) -> None:

@@ -105,6 +105,7 @@ def assert_same_run(one: RunFolder, other: RunFolder) -> None:
     """Metrics aside from times, lineage and champion to the byte."""
     assert timeless(one) == timeless(other)
     assert one.lineage.read_bytes() == other.lineage.read_bytes()
+    assert one.candidates.read_bytes() == other.candidates.read_bytes()
     assert one.champion.read_bytes() == other.champion.read_bytes()
 
 
@@ -129,7 +130,9 @@ class Silent:
     def phase(self, generation: int, name: str, done: int, total: int) -> None:
         self.phases.append((generation, name, done, total))
 
-    def generation(self, row: Mapping[str, Any], lineage: Sequence[Mapping[str, Any]]) -> None:
+    def generation(
+        self, row: Mapping[str, Any], lineage: Sequence[Mapping[str, Any]], candidates: Sequence[Mapping[str, Any]]
+    ) -> None:
         self.rows.append(row)
 
     def warn(self, message: str) -> None:

@@ -98,9 +98,8 @@ def test_clones_have_no_diversity_and_strangers_do() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["encoder.embed.weight", "actor.head.out.bias"])
 def test_networks_that_put_out_no_numbers_are_named_and_not_scored(member: Member, name: str, value: float) -> None:
-    state = member.state()
-    state[f"online/{name}"].flat[0] = value
-    member.load_state(state)
+    parameter = dict(member._agent._online.named_parameters())[name]
+    parameter.data.view(-1)[0] = value
     with pytest.raises(RunError, match=r"^member 2 put out NaN or infinity in generation 1, which is not scored"):
         play(member, generation=1)
 

@@ -1,5 +1,6 @@
 """The folder of a run: made once, never overwritten, found again."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,22 @@ def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(finished:
 
 def test_a_run_that_saved_nothing_starts_again(tmp_path: Path) -> None:
     assert Resume.find(str(created(tmp_path).path)).generation == 0
+
+
+# --- the hold-out is counted ----------------------------------------------------------------------------------------
+
+
+def test_every_opening_of_the_hold_out_is_counted(tmp_path: Path) -> None:
+    folder = created(tmp_path)
+    assert [folder.open_holdout() for _ in range(3)] == [1, 2, 3]
+    assert RunFolder(folder.path).open_holdout() == 4
+    assert len(json.loads(folder.holdout_openings.read_bytes())) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"3", b"[1, 2", b"\xff"])
+def test_a_count_that_can_not_be_read_opens_nothing(tmp_path: Path, content: bytes) -> None:
+    folder = created(tmp_path)
+    folder.holdout_openings.write_bytes(content)
+    with pytest.raises(RunError, match=r"holdout_openings\.json: the hold-out's openings can't be counted"):
+        folder.open_holdout()
+    assert folder.holdout_openings.read_bytes() == content

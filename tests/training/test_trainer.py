@@ -321,7 +321,7 @@ def test_a_listener_that_stops_leaves_the_checkpoint_before(tmp_path: Path) -> N
     """The row comes before the checkpoint, so no checkpoint claims a generation whose row was lost."""
 
     class Stopping(Silent):
-        def generation(self, row: Any, lineage: Any) -> None:
+        def generation(self, row: Any, lineage: Any, candidates: Any) -> None:
             if row["generation"] == 1:
                 raise KeyboardInterrupt
 

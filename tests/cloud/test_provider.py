@@ -1,0 +1,339 @@
+"""The node provider against a fake RunPod: what it rents, what it says, what it gives back."""
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.autoscaler.node_launch_exception import NodeLaunchException
+
+from eigen2.cloud import fleet
+from eigen2.cloud.api import RunPod
+from eigen2.cloud.cost import Ledger
+from eigen2.cloud.fleet import end_cluster, ours
+from eigen2.cloud.pod import LABEL, read_label
+from eigen2.cloud.provider import RunPodNodeProvider
+from tests.cloud.fake_runpod import FakeRunPod, Fault
+
+HEAD = {
+    "ray-node-type": "head",
+    "ray-user-node-type": "head",
+    "ray-launch-config": "abc",
+    "ray-node-name": "ray-demo-head",
+}
+WORKER = {**HEAD, "ray-node-type": "worker", "ray-user-node-type": "worker", "ray-launch-request": "7"}
+NODE = {"image": "img", "gpu_types": ["NVIDIA L4", "NVIDIA A40"], "max_usd_per_hour": 1.0}
+SETTINGS = {
+    "type": "external",
+    "module": "eigen2.cloud.provider.RunPodNodeProvider",
+    "max_usd_per_hour": 5.0,
+    "ssh_private_key": "~/key",
+}
+
+
+def provider(**settings: Any) -> RunPodNodeProvider:
+    return RunPodNodeProvider({**SETTINGS, **settings}, "demo")
+
+
+def rent(made: RunPodNodeProvider, tags: dict[str, str] = HEAD, **node: Any) -> str:
+    return next(iter(made.create_node({**NODE, **node}, tags, 1)))
+
+
+def bodies(account: FakeRunPod) -> list[dict[str, Any]]:
+    return [body for method, _, body in account.requests if method == "POST"]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fleet that fetches its list for every question."""
+    monkeypatch.setattr(fleet, "FRESH_S", -1.0)
+
+
+def test_a_head_is_rented_as_configured(home: Path, account: FakeRunPod) -> None:
+    made = provider(volume_id="vol1", volume_path="/workspace")
+    pod_id = rent(made, data_centers=["EU-RO-1"], gpu_count=2, disk_gb=60, min_cuda="12.8", env={"A": "b"})
+    (body,) = bodies(account)
+    tags = body["env"].pop(LABEL)
+    assert body.pop("name").startswith("ray-demo-head-")
+    assert body == {
+        "image": "img",
+        "gpu": {"id": "NVIDIA L4", "count": 2, "minCudaVersion": "12.8"},
+        "cloud": "SECURE",
+        "dataCenterIds": ["EU-RO-1"],
+        "disk": 60,
+        "ports": ["22/tcp"],
+        "globalNetworking": True,
+        "mounts": {"network": [{"volumeId": "vol1", "path": "/workspace"}]},
+        "env": {"A": "b", "PUBLIC_KEY": "ssh-ed25519 AAAA test"},
+    }
+    assert read_label(tags) == ("demo", HEAD)
+    assert account.broken == []
+    assert made.is_running(pod_id)
+    assert made.external_ip(pod_id) == "127.0.0.1"
+    assert made.internal_ip(pod_id) == "10.65.0.9"
+
+
+def test_nodes_are_found_by_their_tags(home: Path) -> None:
+    made = provider()
+    head, worker = rent(made), rent(made, WORKER)
+    assert set(made.non_terminated_nodes({})) == {head, worker}
+    assert made.non_terminated_nodes({"ray-node-type": "head"}) == [head]
+    assert made.non_terminated_nodes({"ray-node-type": "worker", "ray-launch-request": "8"}) == []
+
+
+def test_a_second_process_sees_all_tags(home: Path) -> None:
+    first = provider()
+    head = rent(first)
+    first.set_node_tags(head, {"ray-node-status": "setting-up"})
+    first.set_node_tags(head, {"ray-node-status": "up-to-date", "ray-runtime-config": "h"})
+    second = provider()
+    assert second.node_tags(head) == {**HEAD, "ray-node-status": "up-to-date", "ray-runtime-config": "h"}
+    assert second.non_terminated_nodes({"ray-node-status": "up-to-date"}) == [head]
+    second.terminate_node(head)
+    assert json.loads((home / ".eigen2/cloud/demo/tags.json").read_text()) == {}
+
+
+def test_pods_of_others_are_not_ours(home: Path, account: FakeRunPod) -> None:
+    api = RunPod.from_environment()
+    stranger = api.create({"name": "mine", "image": "i", "gpu": {"id": "NVIDIA L4"}, "globalNetworking": False})
+    other = RunPodNodeProvider(SETTINGS, "other")
+    theirs = rent(other)
+    made = provider()
+    head = rent(made)
+    assert made.non_terminated_nodes({}) == [head]
+    assert [pod.id for pod in ours(api)] == [theirs, head]
+    assert [pod.id for pod in end_cluster(api, "demo")] == [head]
+    assert set(account.pods) == {stranger.id, theirs}
+
+
+def test_one_list_answers_every_question(home: Path, account: FakeRunPod) -> None:
+    made = provider()
+    pods = [rent(made, WORKER) for _ in range(5)]
+    before = account.count("GET")
+    for pod in pods * 20:
+        assert pod in made.non_terminated_nodes({})
+        assert made.is_running(pod)
+        assert not made.is_terminated(pod)
+        assert made.node_tags(pod)
+        assert made.internal_ip(pod)
+    assert account.count("GET") - before <= 1
+
+
+def test_gpu_types_and_data_centres_are_tried_in_order_and_each_refusal_is_told(
+    home: Path, account: FakeRunPod, caplog: pytest.LogCaptureFixture
+) -> None:
+    account.sold_out = {"NVIDIA L4"}
+    pod = rent(provider(), data_centers=["EU-RO-1", "US-KS-2"])
+    tried = [(body["gpu"]["id"], body["dataCenterIds"]) for body in bodies(account)]
+    assert tried == [("NVIDIA L4", ["EU-RO-1"]), ("NVIDIA L4", ["US-KS-2"]), ("NVIDIA A40", ["EU-RO-1"])]
+    told = [record.message for record in caplog.records]
+    assert "1 x NVIDIA L4 in EU-RO-1" in told[0]
+    assert "no instances currently available" in told[0]
+    assert "1 x NVIDIA L4 in US-KS-2" in told[1]
+    assert told[2] == f"rented pod {pod} ({account.pods[pod].body['name']}): 1 x NVIDIA A40 at $0.44 an hour"
+
+
+def test_where_nothing_is_to_be_had_all_refusals_are_in_the_error(home: Path, account: FakeRunPod) -> None:
+    account.sold_out = {"NVIDIA L4"}
+    with pytest.raises(NodeLaunchException) as caught:
+        rent(provider(), gpu_types=["NVIDIA L4", "NVIDIA H100 80GB HBM3", "NVIDIA Typo"])
+    message = str(caught.value)
+    assert "NVIDIA L4 in any data centre: RunPod: POST /pods: 400" in message
+    assert "costs $2.69 an hour, above max_usd_per_hour 1.00 of a pod" in message
+    assert "NVIDIA Typo in any data centre: RunPod's catalogue has no such GPU type" in message
+    assert "add GPU types or data centres" in message
+    assert len(bodies(account)) == 1
+
+
+@pytest.mark.parametrize(("status", "category"), [(402, "balance"), (403, "permission"), (422, "contract")])
+def test_what_no_other_place_would_mend_ends_the_search(
+    home: Path, account: FakeRunPod, status: int, category: str
+) -> None:
+    account.faults.append(Fault("POST", "/v2/pods", status))
+    with pytest.raises(NodeLaunchException) as caught:
+        rent(provider())
+    assert caught.value.category == category
+    assert len(bodies(account)) == 1
+
+
+def test_a_conflict_is_tried_elsewhere(home: Path, account: FakeRunPod) -> None:
+    account.faults.append(Fault("POST", "/v2/pods", 409))
+    assert account.pods[rent(provider())].body["gpu"]["id"] == "NVIDIA A40"
+
+
+def test_the_price_that_is_charged_counts(home: Path, account: FakeRunPod, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod that turns out dearer than the catalogue said is given back at once."""
+    monkeypatch.setattr(RunPod, "prices_usd_per_hour", lambda self, cloud: {"NVIDIA L4": 0.1, "NVIDIA A40": 0.1})
+    with pytest.raises(NodeLaunchException, match=r"costs \$0\.39 an hour.*given back.*costs \$0\.44"):
+        rent(provider(), max_usd_per_hour=0.2)
+    assert account.pods == {}
+
+
+def test_the_cluster_has_a_ceiling_of_its_own(home: Path, account: FakeRunPod) -> None:
+    made = provider(max_usd_per_hour=1.0)
+    rent(made)
+    rent(made, WORKER)
+    with pytest.raises(NodeLaunchException, match=r"the cluster's max_usd_per_hour leaves 0\.22"):
+        rent(made, WORKER)
+    assert len(account.pods) == 2
+
+
+def test_the_ceiling_holds_where_many_rent_at_once(home: Path, account: FakeRunPod) -> None:
+    made = provider(max_usd_per_hour=1.0)
+
+    def try_to_rent() -> None:
+        try:
+            rent(made, WORKER)
+        except NodeLaunchException:
+            return
+
+    threads = [threading.Thread(target=try_to_rent) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(pod.usd_per_hour for pod in account.pods.values()) <= 1.0
+    assert len(account.pods) == 2
+    assert set(made.non_terminated_nodes({})) == set(account.pods)
+
+
+def test_a_pod_that_never_gets_ready_is_given_back_and_named(
+    home: Path, account: FakeRunPod, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    account.start_delay_s = 9999
+    made = provider(ready_minutes=10)
+    pod = rent(made)
+    assert not made.is_terminated(pod)
+    assert not made.is_running(pod)
+    assert made.external_ip(pod) is None
+    account.pods[pod].created = time.time() - 601
+    assert made.is_terminated(pod)
+    assert account.pods == {}
+    assert f"pod {pod}" in caplog.text
+    assert "not ready after 10 minutes" in caplog.text
+
+
+def test_a_pod_that_was_ready_is_not_given_back_for_a_restart(home: Path, account: FakeRunPod, impatient: None) -> None:
+    made = provider(ready_minutes=10)
+    pod = rent(made)
+    assert made.is_running(pod)
+    account.pods[pod].created = time.time() - 86400
+    account.pods[pod].status = "STARTING"
+    assert not made.is_terminated(pod)
+
+
+@pytest.mark.parametrize("status", ["EXITED", "ERROR"])
+def test_a_pod_that_stops_by_itself_is_given_back(
+    home: Path, account: FakeRunPod, impatient: None, caplog: pytest.LogCaptureFixture, status: str
+) -> None:
+    made = provider()
+    pod = rent(made)
+    account.pods[pod].status = status
+    assert made.is_terminated(pod)
+    assert account.pods == {}, "a stopped pod still pays for its disk"
+    assert f"it stopped by itself ({status})" in caplog.text
+
+
+def test_a_pod_that_vanishes_is_noticed(home: Path, account: FakeRunPod, impatient: None) -> None:
+    made = provider()
+    pod = rent(made)
+    assert made.non_terminated_nodes({}) == [pod]
+    account.pods.clear()
+    assert made.is_terminated(pod)
+    assert made.non_terminated_nodes({}) == []
+
+
+def test_a_list_that_lags_behind_misleads_nobody(
+    home: Path, account: FakeRunPod, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = provider()
+    with monkeypatch.context() as lagging:
+        lagging.setattr(RunPod, "pods", lambda self: [])
+        pod = rent(made)
+        assert made.non_terminated_nodes({}) == [pod], "rented, though not on the list yet"
+    listed = RunPod.from_environment().pods()
+    monkeypatch.setattr(RunPod, "pods", lambda self: listed)
+    made.terminate_node(pod)
+    assert made.non_terminated_nodes({}) == [], "ended, though still on the list"
+
+
+def test_an_outage_of_the_api_loses_no_pod(
+    home: Path, account: FakeRunPod, impatient: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = provider()
+    monkeypatch.setattr(made._api, "_deadline_s", 0.1)
+    pod = rent(made)
+    assert made.non_terminated_nodes({}) == [pod]
+    account.faults.append(Fault("GET", "/v2/pods", 503, times=3))
+    assert made.non_terminated_nodes({}) == [pod]
+    assert "going on with what was known" in caplog.text
+
+
+def test_the_head_keeps_a_ledger_of_the_cost(
+    home: Path, account: FakeRunPod, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNPOD_POD_ID", "me")
+    made = provider()
+    head, worker = rent(made), rent(made, WORKER)
+    for pod in (head, worker):
+        account.pods[pod].created = time.time() - 3600
+    made.non_terminated_nodes({})
+    ledger = Ledger(home / ".eigen2/cost.json")
+    assert ledger.usd() == pytest.approx(0.78, abs=0.01)
+    made.terminate_node(worker)
+    account.pods[head].created = time.time() - 7200
+    made.non_terminated_nodes({})
+    assert ledger.usd() == pytest.approx(0.39 + 2 * 0.39, abs=0.01), "a pod that is gone is still paid for"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"provider": {"max_usd_per_hr": 1}}, "provider.max_usd_per_hr: Extra inputs are not permitted"),
+        ({"node": {"gpu_types": []}}, "available_node_types.head.node_config.gpu_types"),
+        ({"node": {"max_usd_per_hour": 0}}, "available_node_types.head.node_config.max_usd_per_hour"),
+        ({"node": {"min_cuda": "12"}}, "available_node_types.head.node_config.min_cuda"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_named_before_anything_is_rented(
+    home: Path, changed: dict[str, Any], message: str
+) -> None:
+    config = cluster_config(home)
+    config["provider"] |= changed.get("provider", {})
+    config["available_node_types"]["head"]["node_config"] |= changed.get("node", {})
+    with pytest.raises(SystemExit) as caught:
+        RunPodNodeProvider.bootstrap_config(config)
+    assert message in str(caught.value)
+
+
+def cluster_config(home: Path) -> dict[str, Any]:
+    return {
+        "provider": {key: value for key, value in SETTINGS.items() if key != "ssh_private_key"},
+        "auth": {"ssh_user": "root", "ssh_private_key": str(home / "made/key")},
+        "available_node_types": {"head": {"node_config": dict(NODE), "resources": {}}},
+        "file_mounts": {"~/.ray/auth_token": "~/.ray/auth_token"},
+    }
+
+
+def test_key_and_token_are_made_once_and_private(home: Path) -> None:
+    config = RunPodNodeProvider.bootstrap_config(cluster_config(home))
+    files = [home / "made/key", home / ".ray/auth_token"]
+    made = [file.read_bytes() for file in files]
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+    assert RunPodNodeProvider.bootstrap_config(cluster_config(home)) == config
+    assert [file.read_bytes() for file in files] == made
+
+
+def test_without_an_api_key_nothing_begins(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUNPOD_API_KEY")
+    with pytest.raises(SystemExit, match="RUNPOD_API_KEY is not set"):
+        RunPodNodeProvider.bootstrap_config(cluster_config(home))
+
+
+def test_the_head_gets_the_public_key_and_no_path_of_the_laptop(home: Path) -> None:
+    config = {**cluster_config(home), "provider": {**SETTINGS, "_config_cache_path": "/tmp/x"}}
+    remote = provider().prepare_for_head_node(config)
+    assert remote["provider"]["ssh_public_key"] == "ssh-ed25519 AAAA test"
+    assert {"ssh_private_key", "_config_cache_path"}.isdisjoint(remote["provider"])

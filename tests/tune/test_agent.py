@@ -1,0 +1,185 @@
+"""Runs for the real `wandb agent`, against a stand-in for W&B's server on loopback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from eigen2.config import ResourcesConfig, load_config
+from eigen2.training.cluster import connect
+from eigen2.training.run_folder import RunFolder
+from tests.training.small import rows_of
+from tests.tune.small_sweep import SWEEP, lay_down
+
+ROOT = Path(__file__).parents[2]
+SHARED = Path(os.environ.get("EIGEN2_SHARED", ROOT.parent / "shared"))
+STUB = SHARED / "tools" / "wandb_stub.py"
+KEY = "0123456789abcdef0123456789abcdef01234567"
+METRIC = "fitness/best_ever"
+COMMAND = [*SWEEP["command"], "--set", "address=auto"]
+
+needs_stub = pytest.mark.skipif(
+    not STUB.exists(), reason=f"needs a stand-in for the W&B server, which is not part of this repository ({STUB})"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    """One Ray for all agents: each run on its own would start one."""
+    connect(ResourcesConfig(num_cpus=2, dashboard=False))
+    yield
+    ray.shutdown()
+
+
+class Server:
+    """The stand-in, and what it makes of what it saw."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._record = folder / "record.json"
+        port_file = folder / "port"
+        files = ["--port", "0", "--port-file", str(port_file), "--record", str(self._record)]
+        self._process = subprocess.Popen([sys.executable, str(STUB), "--quiet", *files, *options])
+        deadline = time.monotonic() + 20
+        while not (port_file.exists() and port_file.read_text().strip()):
+            assert time.monotonic() < deadline, "the stand-in did not start"
+            time.sleep(0.05)
+        self.address = f"http://127.0.0.1:{port_file.read_text().strip()}"
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(20)
+
+    def verdict(self, *expected: str) -> tuple[int, str]:
+        """The stand-in's own judgement of its record: exit code and text."""
+        self.stop()
+        command = [sys.executable, str(STUB), "--verify", str(self._record), *expected]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    def runs(self) -> list[dict[str, Any]]:
+        return list(json.loads(self._record.read_text())["runs"].values())
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Of someone who uses W&B, with this Python first on the PATH: agents start `/usr/bin/env python`."""
+    monkeypatch.chdir(tmp_path)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return kept | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "NETRC": str(tmp_path / "netrc"),
+        "WANDB_CONFIG_DIR": str(tmp_path / "wandb-config"),
+        "WANDB_CACHE_DIR": str(tmp_path / "wandb-cache"),
+        "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
+        "WANDB_API_KEY": KEY,
+        "WANDB_ERROR_REPORTING": "false",
+        "WANDB_AGENT_REPORT_INTERVAL": "1",
+        "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "1",
+    }
+
+
+def start_sweep(server: Server, environment: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Give `sweep.yaml` to the stand-in: the sweep's path, and the environment of its agents."""
+    online = environment | {"WANDB_BASE_URL": server.address}
+    command = [sys.executable, "-m", "wandb", "sweep", "--project", "p", "--entity", "stub-user", "sweep.yaml"]
+    done = subprocess.run(command, env=online, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return (done.stdout + done.stderr).split("wandb agent ")[1].split()[0], online
+
+
+def start_agent(sweep: str, environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "wandb", "agent", sweep]
+    with log.open("wb") as file:
+        return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+
+
+def wait_for(*agents: "subprocess.Popen[bytes]") -> None:
+    try:
+        for agent in agents:
+            agent.wait(150)
+    finally:
+        for agent in agents:
+            agent.kill()
+
+
+@needs_stub
+def test_an_agent_trains_the_runs_of_a_sweep(tmp_path: Path, environment: dict[str, str]) -> None:
+    sweep = {"command": COMMAND, "parameters": {"seed": {"values": [1, 2, 3]}, "num_generations": {"value": 10}}}
+    lay_down(tmp_path, sweep)
+    server = Server(tmp_path, "--run-cap", "3")
+    try:
+        path, online = start_sweep(server, environment)
+        wait_for(start_agent(path, online, tmp_path / "agent.log"))
+        log = (tmp_path / "agent.log").read_text()
+        code, verdict = server.verdict("--expect-runs", "3", "--expect-metric", METRIC, "--expect-rows", "10")
+        assert code == 0, verdict + log
+    finally:
+        server.stop()
+    for run in server.runs():
+        folder = RunFolder(tmp_path / "runs" / f"{path.rpartition('/')[2]}-{run['id']}")
+        assert [row[METRIC] for row in rows_of(folder)] == [row[METRIC] for row in run["history"]]
+        assert load_config(folder.config).run.seed == run["params_handed_out"]["seed"]
+        assert run["summary"]["final/win_rate"] >= 0
+        assert run["config_received"]["ddpg"]["gamma"] == 0.99
+        assert folder.champion.exists()
+    assert KEY not in log
+
+
+@needs_stub
+def test_hyperband_stops_the_worse_of_two_agents_runs(tmp_path: Path, environment: dict[str, str]) -> None:
+    sweep = {
+        "command": COMMAND,
+        "early_terminate": {"type": "hyperband", "min_iter": 2, "eta": 3},
+        "parameters": {"seed": {"values": [1, 2]}, "num_generations": {"value": 200}},
+    }
+    lay_down(tmp_path, sweep)
+    server = Server(tmp_path, "--run-cap", "2", "--stop-rule", "hyperband")
+    try:
+        path, online = start_sweep(server, environment)
+        agents = [start_agent(path, online, tmp_path / f"agent{number}.log") for number in range(2)]
+        wait_for(*agents)
+        code, verdict = server.verdict("--expect-runs", "2", "--expect-stopped", "1", "--expect-metric", METRIC)
+        assert code == 0, verdict
+    finally:
+        server.stop()
+    (stopped,) = [run for run in server.runs() if run["stop"]]
+    (better,) = [run for run in server.runs() if not run["stop"]]
+    assert (stopped["state"], stopped["exitcode"]) == ("finished", 0)
+    folder = RunFolder(tmp_path / "runs" / f"{path.rpartition('/')[2]}-{stopped['id']}")
+    trained = len(rows_of(folder))
+    assert trained < 200
+    assert len(stopped["history"]) == trained, "every generation reached the server before the end"
+    assert len(list(folder.checkpoints.glob("gen_*"))) > 0
+    assert better["history_rows"] == 200
+
+
+def test_without_a_sweep_it_is_one_run_with_middle_values(tmp_path: Path, environment: dict[str, str]) -> None:
+    lay_down(tmp_path, {"parameters": {"gamma": {"values": [0.9, 0.95, 0.99]}}}, num_generations=2)
+    command = [sys.executable, "-m", "tune.agent", "--config", "base.yaml", "--sweep-file", "sweep.yaml"]
+    done = subprocess.run(
+        [*command, "--set", "address=auto"], env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "runs").iterdir()
+    folder, config = RunFolder.open(path)
+    assert config.ddpg.gamma == 0.95
+    assert len(rows_of(folder)) == 2
+    assert folder.champion.exists()
+
+
+def test_values_that_no_run_can_have_are_refused(tmp_path: Path, environment: dict[str, str]) -> None:
+    lay_down(tmp_path, population_size=0)
+    command = [sys.executable, "-m", "tune.agent", "--config", "base.yaml", "--sweep-file", "sweep.yaml"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert "evolution.population_size is 0" in done.stderr

@@ -1,0 +1,151 @@
+"""`python -m tune.agent`: one run for `wandb agent`, with the values that the sweep gives it.
+
+Without a sweep it is one run with the middle values of a sweep file: the way to see by hand that runs work.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+import ray
+from rich.console import Console
+
+from eigen2.config import Config, load_config
+from eigen2.errors import Eigen2Error
+from eigen2.tracking.expression import check
+from eigen2.tracking.sink import Row
+from eigen2.tracking.wandb_sink import WandbSink, choose_mode
+from eigen2.training.cluster import connect
+from eigen2.training.metrics import NUMBERS
+from eigen2.training.run_folder import RunFolder
+from eigen2.training.runtime import RayRuntime
+from eigen2.training.session import fit_to_cluster
+from tune.population import Population, open_or_create
+from tune.space import config_of, values_of
+from tune.sweep_file import SweepFile
+
+DEFAULT_FILE = Path("configs/sweep_config.yaml")
+DEFAULT_BASE = Path("configs/quickstart.yaml")
+SWEEP_ID = "WANDB_SWEEP_ID"  # set by `wandb agent`
+
+logger = logging.getLogger("eigen2")
+
+
+class Stopped(KeyboardInterrupt):
+    """W&B, or the user, wants the run to end."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train one run; returns 0 when it is done or was stopped, 1 when it failed, 2 for bad usage or a bad config."""
+    # a command with ${args} gives the values once more: they come with the run
+    args, _ = _parser().parse_known_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        return _run(args)
+    except Stopped:
+        return 0
+    except Eigen2Error as error:
+        if args.debug:
+            traceback.print_exc()
+        sys.stderr.write(f"tune.agent: {error}\n")
+        return error.exit_code
+    finally:
+        ray.shutdown()
+
+
+def _run(args: argparse.Namespace) -> int:
+    base = load_config(args.config, args.set)
+    sweep_id = os.environ.get(SWEEP_ID)
+    config, folder, sink = _swept(base, sweep_id) if sweep_id else _by_hand(base, args.sweep_file)
+    _train(config, folder, sink)
+    return 0
+
+
+def _swept(base: Config, sweep_id: str) -> tuple[Config, RunFolder, WandbSink]:
+    """The run that an agent was given: its values come with the run."""
+    mode = choose_mode(base.tracking)
+    if mode != "online":
+        logger.warning("W&B is %s: the sweep will hear nothing of this run", mode)
+    sink = WandbSink.of_agent(Path(base.run.runs_dir))
+    try:
+        config = _named(config_of(base, values_of(sink.parameters)), f"{sweep_id}-{sink.id}")
+        folder, config = open_or_create(config, sink.id)
+    except Eigen2Error:
+        sink.finish({}, None)
+        raise
+    sink.describe(config.model_dump(mode="json"))
+    return config, folder, sink
+
+
+def _by_hand(base: Config, sweep_file: Path) -> tuple[Config, RunFolder, WandbSink | None]:
+    """A run with the middle values of a sweep file."""
+    config = config_of(base, SweepFile.read(sweep_file).space.middle())
+    folder = RunFolder.create(_named(config, datetime.now().strftime("agent-%Y%m%d-%H%M%S")))
+    dump = config.model_dump(mode="json")
+    sink = WandbSink.start(config.tracking, folder.name, folder.path, dump, folder.identity(), resume=False)
+    return config, folder, sink
+
+
+def _train(config: Config, folder: RunFolder, sink: WandbSink | None) -> None:
+    """Train to the end, or until stopped, and end the W&B run accordingly."""
+    console = Console(stderr=True)
+    done = 0
+    try:
+        check(config.tracking.combined_score, NUMBERS)
+        connect(config.resources)
+        sinks = {"W&B": sink} if sink else {}
+        population = Population(config, folder, RayRuntime(), partial(fit_to_cluster, config), sinks, console)
+        while not population.done:
+            population.advance()
+            done = population.generations
+        final = population.finish()
+    except Stopped:
+        # a run that was stopped has not failed; its last whole generation lies in its checkpoint
+        _finish(sink, {"stopped_after": done}, None)
+        console.print(f"stopped after generation {done}; {folder.path} has its checkpoint", highlight=False)
+        raise
+    except BaseException:
+        _finish(sink, {}, None)
+        raise
+    _finish(sink, final, folder.champion)
+    console.print(f"run folder: {folder.path}", highlight=False)
+
+
+def _finish(sink: WandbSink | None, summary: Row, champion: Path | None) -> None:
+    if sink:
+        sink.finish(summary, champion)
+
+
+def _named(config: Config, name: str) -> Config:
+    return config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Leave whatever is going on, once: a second signal must not interrupt the goodbye to W&B."""
+    for other in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(other, signal.SIG_IGN)
+    raise Stopped
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tune.agent", description="Train one run for `wandb agent`.")
+    add = parser.add_argument
+    add("--config", type=Path, default=DEFAULT_BASE, help=f"config under the run's values; default: {DEFAULT_BASE}")
+    add("--sweep-file", type=Path, default=DEFAULT_FILE, help="whose middle values are taken where there is no sweep")
+    add("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field that no sweep gives")
+    add("--debug", action="store_true", help="show a traceback with an error")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
