@@ -24,11 +24,12 @@ from benchmarks.learning_tables import plot, tables
 from benchmarks.markets import MARKETS, planted
 from benchmarks.yardstick import Yardstick
 from eigen2.config import Config, config_from_dict
-from eigen2.learning.agent import Agent, MarketView
-from eigen2.training.checkpoint import load_genome
+from eigen2.learning.agent import Agent, MarketView, genome_of
+from eigen2.training.checkpoint import Archive, generations_saved
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalRuntime, Share
 from eigen2.training.session import Session, train
+from eigen2.training.vault import CHAMPION
 
 GENERATIONS = 10
 BASE: dict[str, Any] = {
@@ -42,7 +43,7 @@ BASE: dict[str, Any] = {
     "validation_slices": 5,
     "population_size": 8,
     "num_generations": GENERATIONS,
-    "gradient_steps_per_generation": 16,
+    "gradient_steps_per_generation": 32,
     "batch_size": 384,
     "gradient_accumulation_steps": 1,
     "keep": GENERATIONS,
@@ -122,9 +123,10 @@ def run(task: Task) -> Result:
 
 def _champions(folder: RunFolder, config: Config, view: MarketView) -> Iterator[Agent]:
     """The champion as it stood after each generation."""
-    for path in sorted(folder.checkpoints.glob("gen_*")):
+    archive = Archive(folder.checkpoints, keep=GENERATIONS)
+    for generation in generations_saved(folder.checkpoints):
         agent = Agent(config.agent, config.ddpg, config.rules, view, seed=0)
-        agent.become(load_genome(path / "champion.safetensors"))
+        agent.load_genome(genome_of(archive.load(generation).parts[CHAMPION]))
         yield agent
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from eigen2.config import Config, load_config
 from eigen2.errors import Eigen2Error
 from eigen2.tracking.expression import check
 from eigen2.tracking.sink import Row
-from eigen2.tracking.wandb_sink import WandbSink, choose_mode
+from eigen2.tracking.wandb_sink import WandbSink
 from eigen2.training.cluster import connect
 from eigen2.training.metrics import NUMBERS
 from eigen2.training.run_folder import RunFolder
@@ -36,8 +36,6 @@ DEFAULT_FILE = Path("configs/sweep_config.yaml")
 DEFAULT_BASE = Path("configs/quickstart.yaml")
 SWEEP_ID = "WANDB_SWEEP_ID"  # set by `wandb agent`
 
-logger = logging.getLogger("eigen2")
-
 
 class Stopped(KeyboardInterrupt):
     """W&B, or the user, wants the run to end."""
@@ -48,8 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # a command with ${args} gives the values once more: they come with the run
     args, _ = _parser().parse_known_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
+    _on_signals(_stop)
     try:
         return _run(args)
     except Stopped:
@@ -72,10 +69,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _swept(base: Config, sweep_id: str) -> tuple[Config, RunFolder, WandbSink]:
-    """The run that an agent was given: its values come with the run."""
-    mode = choose_mode(base.tracking)
-    if mode != "online":
-        logger.warning("W&B is %s: the sweep will hear nothing of this run", mode)
+    """The run that an agent was given, with its values; always online, whatever the config says of W&B."""
     sink = WandbSink.of_agent(Path(base.run.runs_dir))
     try:
         config = _named(config_of(base, values_of(sink.parameters)), f"{sweep_id}-{sink.id}")
@@ -103,6 +97,7 @@ def _train(config: Config, folder: RunFolder, sink: WandbSink | None) -> None:
     try:
         check(config.tracking.combined_score, NUMBERS)
         connect(config.resources)
+        _on_signals(_stop)  # Ray has taken SIGTERM for itself
         sinks = {"W&B": sink} if sink else {}
         population = Population(config, folder, RayRuntime(), partial(fit_to_cluster, config), sinks, console)
         while not population.done:
@@ -132,9 +127,13 @@ def _named(config: Config, name: str) -> Config:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """Leave whatever is going on, once: a second signal must not interrupt the goodbye to W&B."""
-    for other in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(other, signal.SIG_IGN)
+    _on_signals(signal.SIG_IGN)
     raise Stopped
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:

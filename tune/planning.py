@@ -29,7 +29,6 @@ SMOKE = {
     "context_days": "8",
     "hidden_size": "4",
     "buffer_warmup": "40",
-    "block_days": "8",
     "gradient_steps_per_generation": "4",
 }
 SMOKE_TRIALS = 2

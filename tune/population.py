@@ -143,7 +143,7 @@ def _market(
 def final_figures(config: Config, market: Market, champion: Arrays) -> dict[str, float]:
     """The `final/` metrics: a champion on all validation days as one episode. The hold-out stays unseen."""
     agent = Agent(config.agent, config.ddpg, config.rules, MarketView.of(market, config.rules, torch.device("cpu")), 0)
-    agent.become(champion)
+    agent.load_genome(champion)
     slices = whole(market.splits.validation, config)
     actions = agent.act(slices)
     prices = market.stock_prices

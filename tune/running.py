@@ -29,6 +29,7 @@ TUNE_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: the records are complete at any time
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # its snapshots are never read: a sweep goes on from its records
     "RAY_AIR_NEW_OUTPUT": "0",  # and what it would print is in our own table
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a trial's error is told in a sentence, and kept under tune/
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of the config mean what they mean by hand
 }
 FINAL = "final/"

@@ -36,8 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a sweep; returns 0 when it is done, 1 when it failed or was stopped, 2 for bad usage or a bad file."""
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is the same as Ctrl-C
-    signal.signal(signal.SIGHUP, signal.default_int_handler)  # so is a terminal that is closed
     try:
         return _resume(args) if args.resume else _begin(args)
     except Eigen2Error as error:
@@ -83,6 +81,8 @@ def _resume(args: argparse.Namespace) -> int:
 def _run(plan: Plan, folder: SweepFolder, room: Room, console: Console) -> int:
     _say(console, f"sweep {folder.path}: {plan.trials} trials of {plan.generations} generations")
     _say(console, room.says)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a polite end, or a terminal that is closed, is the same as Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     try:
         with folder.held():
             records = run(plan, folder, room, console)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ray import tune as ray_tune
@@ -85,7 +86,9 @@ def metrics_of(result: dict[str, Any]) -> dict[str, Any]:
 
 def reason_of(trial: Trial) -> str:
     """The last line of a trial's error, without the name of an error of ours."""
-    lines = [line.strip() for line in str(trial.get_error() or "").splitlines() if line.strip()]
+    # Tune's own reader looks where trials are synced to, later
+    text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return ERROR_NAME.sub("", lines[-1]) if lines else "it ended without an answer"
 
 

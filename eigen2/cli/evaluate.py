@@ -56,7 +56,7 @@ def examine_run(folder: RunFolder, config: Config, market: Market, console: Cons
     champion = Agent(config.agent, config.ddpg, config.rules, view, seed=0)
     genome = load_genome(folder.champion)
     with concerning(f"genome {folder.champion}"):
-        champion.become(genome)
+        champion.load_genome(genome)
     candidates = read_candidates(folder.candidates) if folder.candidates.exists() else None
     rows = read_rows(folder.metrics)
     openings = folder.open_holdout()

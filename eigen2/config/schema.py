@@ -137,6 +137,12 @@ class DDPGConfig(Section):
         1, ge=1, le=10_000, description="pieces an update is computed in: less memory, same result"
     )
     max_grad_norm: float = Field(1.0, gt=0, description="the gradient of an update is clipped to this norm, once")
+    input_noise: float = Field(
+        0.5,
+        ge=0,
+        le=10,
+        description="noise on what an update sees, in stds of a feature: against learning days by heart",
+    )
     conviction_l2: float = Field(0.001, ge=0, description="weight of the convictions' mean square in the actor's loss")
     noise_scale: float = Field(0.125, ge=0, le=10, description="std of exploration, as a share of an action's range")
     noise_decay: float = Field(0.9997, gt=0, le=1, description="factor on noise_scale a trading day played")
@@ -148,8 +154,13 @@ class ReplayConfig(Section):
 
     buffer_size: int = Field(25_000, ge=1, le=100_000_000, description="transitions kept, the oldest go first")
     buffer_warmup: int = Field(5_000, ge=1, description="transitions needed before anyone learns")
-    block_days: int = Field(16, ge=1, le=1_000, description="days of a sampled block: neighbours share their encoding")
-    block_transitions: int = Field(48, ge=1, le=100_000, description="transitions drawn from one block, at most")
+    block_days: int = Field(
+        64,
+        ge=1,
+        le=1_000,
+        description="days of a sampled block, at most slices.trading_days: neighbours share their encoding",
+    )
+    block_transitions: int = Field(192, ge=1, le=100_000, description="transitions drawn from one block, at most")
 
 
 class EvolutionConfig(Section):
@@ -285,10 +296,6 @@ class Config(Section):
 
     def _broken_learning(self) -> list[str]:
         replay, evolution, broken = self.replay, self.evolution, []
-        if replay.block_days > self.slices.trading_days:
-            broken.append(
-                f"replay.block_days is {replay.block_days}, above slices.trading_days {self.slices.trading_days}"
-            )
         if replay.buffer_warmup > replay.buffer_size:
             broken.append(
                 f"replay.buffer_warmup is {replay.buffer_warmup}, above replay.buffer_size {replay.buffer_size}"

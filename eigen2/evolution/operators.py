@@ -1,4 +1,4 @@
-"""Genetic operators: genomes in, a new genome out; the parents stay untouched."""
+"""Genetic operators: arrays of parents in, those of a child out; the parents stay untouched."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,9 +7,14 @@ Genome = dict[str, NDArray[np.floating]]
 
 
 def blend(first: Genome, second: Genome, alpha: float) -> Genome:
-    """Blend crossover: alpha * first + (1 - alpha) * second, weight by weight."""
+    """Blend crossover: alpha * first + (1 - alpha) * second, weight by weight; what one parent lacks is the other's."""
     # written so that alpha = 1 gives the first parent and alpha = 0 the second to the bit
-    return {name: (alpha * first[name] + (1 - alpha) * second[name]).astype(first[name].dtype) for name in first}
+    both = {
+        name: (alpha * first[name] + (1 - alpha) * second[name]).astype(first[name].dtype)
+        for name in first
+        if name in second
+    }
+    return second | first | both
 
 
 def mutate(genome: Genome, rate: float, std: float, rng: np.random.Generator) -> Genome:

@@ -14,12 +14,12 @@ class Keep:
 
 @dataclass(frozen=True)
 class Champion:
-    """The slot takes the genome of the best on validation so far."""
+    """The slot takes the best on validation so far."""
 
 
 @dataclass(frozen=True)
 class Cross:
-    """A blend of two parents' genomes: alpha of the first, the rest of the second."""
+    """A blend of two parents: alpha of the first, the rest of the second."""
 
     first: int
     second: int
@@ -28,7 +28,7 @@ class Cross:
 
 @dataclass(frozen=True)
 class Mutate:
-    """An elite's genome with noise on a share `rate` of its weights."""
+    """An elite with noise on a share `rate` of its weights."""
 
     parent: int
     rate: float

@@ -24,6 +24,7 @@ from eigen2.market.market import Market
 from eigen2.trading.ledger import Slices
 
 Arrays = dict[str, NDArray[Any]]
+ONLINE = "online/"  # begins the names of a genome's arrays within a state
 
 
 class Actions(NamedTuple):
@@ -113,23 +114,29 @@ class Agent:
         attention = encoding.attention.mean(dim=(0, 1)).cpu().numpy()
         return Actions(wanted, low + share * (high - low), attention)
 
-    def _encode(self, networks: Networks, first_days: Tensor, days: int) -> Encoding:
-        encoding: Encoding = networks.encoder(self._market.window(first_days, days, networks.encoder.history))
+    def _encode(self, networks: Networks, first_days: Tensor, days: int, noise: Tensor | None = None) -> Encoding:
+        window = self._market.window(first_days, days, networks.encoder.history)
+        encoding: Encoding = networks.encoder(window if noise is None else window + noise)
         return encoding
 
     # --- learning -------------------------------------------------------------------------------------------------
 
-    def learn(self, sample: Sample, block_days: int) -> dict[str, float]:
-        """One update for each of the sample's U batches; returns the mean of each training metric."""
+    def learn(self, sample: Sample, block_days: int, rng: torch.Generator) -> dict[str, float]:
+        """One update for each of the sample's U batches; returns the mean of each training metric.
+
+        rng: draws the noise on what the updates see, on the CPU.
+        """
         totals: dict[str, float] = {}
         for first_days, rows in zip(sample.first_days, sample.rows, strict=True):
-            for name, value in self.update(first_days, rows, block_days).items():
+            for name, value in self.update(first_days, rows, block_days, rng).items():
                 totals[name] = totals.get(name, 0.0) + value / len(sample.rows)
         return totals
 
-    def update(self, first_days: NDArray[np.int64], rows: NDArray[np.void], block_days: int) -> dict[str, float]:
+    def update(
+        self, first_days: NDArray[np.int64], rows: NDArray[np.void], block_days: int, rng: torch.Generator
+    ) -> dict[str, float]:
         """One DDPG update from [B, m] transitions in B blocks of days: the mean over all of them, clipped once."""
-        batches = list(self._micro_batches(first_days, rows))
+        batches = list(self._micro_batches(first_days, rows, self._input_noise(len(rows), block_days, rng)))
         share = [len(batch.rows) / len(rows) for batch in batches]
 
         self._critic_optimiser.zero_grad()
@@ -160,14 +167,27 @@ class Agent:
             "grad_norm": grad_norm,
         }
 
-    def _micro_batches(self, first_days: NDArray[np.int64], rows: NDArray[np.void]) -> Iterator["_Batch"]:
+    def _input_noise(self, blocks: int, block_days: int, rng: torch.Generator) -> Tensor:
+        """Noise on what one update sees of its blocks, [history + days, B, C, F]; none on whether a column is seen.
+
+        It keeps the networks from learning the training days by heart: they are few, and a day's bars are unlike any
+        other's (Bishop 1995, training with noise is Tikhonov regularisation).
+        """
+        shape = (self._online.encoder.history + block_days, blocks, *self._market.inputs.shape[1:])
+        noise = torch.randn(shape, generator=rng) * self._ddpg.input_noise
+        noise[..., -1] = 0
+        return noise
+
+    def _micro_batches(
+        self, first_days: NDArray[np.int64], rows: NDArray[np.void], noise: Tensor
+    ) -> Iterator["_Batch"]:
         pieces = min(self._ddpg.micro_batches, len(rows))
-        for days, part in zip(np.array_split(first_days, pieces), np.array_split(rows, pieces), strict=True):
-            yield _Batch.of(days, part, self._device)
+        for part in np.array_split(np.arange(len(rows)), pieces):
+            yield _Batch.of(first_days[part], rows[part], noise[:, part], self._device)
 
     def _critic_loss(self, batch: "_Batch", block_days: int) -> tuple[Encoding, Tensor, Tensor]:
         """(Q(s, a) - y)^2 with y = credit + gamma * Q'(s', mu'(s')) (equation 5 of the paper)."""
-        encoding = self._encode(self._online, batch.first_days, block_days)
+        encoding = self._encode(self._online, batch.first_days, block_days, batch.noise)
         q = self._value_of_purchases(encoding, batch)
         with torch.no_grad():
             y = batch.credit / self._market.credit_scale
@@ -228,15 +248,14 @@ class Agent:
         """A copy of the parameters, name -> array."""
         return _arrays_of(self._online)
 
-    def become(self, genome: Arrays) -> None:
-        """Take on a genome, with fresh targets and optimisers. Raises RunError naming the array that does not fit."""
+    def load_genome(self, genome: Arrays) -> None:
+        """Take on a genome; targets and optimisers stay. Raises RunError naming the array that does not fit."""
         require_like(genome, self.genome())
         _load_arrays(self._online, genome)
-        self._start_learning()
 
     def state(self) -> Arrays:
         """Everything that decides how the agent acts and learns on, name -> array."""
-        state = {f"online/{name}": value for name, value in _arrays_of(self._online).items()}
+        state = {f"{ONLINE}{name}": value for name, value in _arrays_of(self._online).items()}
         state |= {f"target/{name}": value for name, value in _arrays_of(self._target).items()}
         for name, optimiser in self._optimisers():
             for number, moments in optimiser.state_dict()["state"].items():
@@ -246,7 +265,7 @@ class Agent:
     def load_state(self, state: Arrays) -> None:
         """Restore what `state` gave. Raises RunError naming the array that does not fit."""
         require_like(state, self._needed(state))
-        _load_arrays(self._online, _part(state, "online/"))
+        _load_arrays(self._online, genome_of(state))
         self._start_learning()
         _load_arrays(self._target, _part(state, "target/"))
         for name, optimiser in self._optimisers():
@@ -273,9 +292,13 @@ class Agent:
 
 
 class _Batch(NamedTuple):
-    """[B] first days of the blocks and [B, m] transitions, as tensors; offset is the day within its block."""
+    """[B] first days of the blocks and [B, m] transitions, as tensors; offset is the day within its block.
+
+    noise: on the blocks' inputs, [history + days, B, C, F].
+    """
 
     first_days: Tensor
+    noise: Tensor
     rows: NDArray[np.void]
     offset: Tensor
     stock: Tensor
@@ -285,12 +308,13 @@ class _Batch(NamedTuple):
     done: Tensor
 
     @classmethod
-    def of(cls, first_days: NDArray[np.int64], rows: NDArray[np.void], device: torch.device) -> "_Batch":
+    def of(cls, first_days: NDArray[np.int64], rows: NDArray[np.void], noise: Tensor, device: torch.device) -> "_Batch":
         def tensor(array: NDArray[Any]) -> Tensor:
             return torch.as_tensor(array.copy(), device=device)
 
         return cls(
             first_days=tensor(first_days),
+            noise=noise.to(device),
             rows=rows,
             offset=tensor(rows["day"] - first_days[:, None]),
             stock=tensor(rows["stock"].astype(np.int64)),
@@ -304,6 +328,11 @@ class _Batch(NamedTuple):
 def _numpy(tensor: Tensor) -> NDArray[Any]:
     array: NDArray[Any] = tensor.detach().cpu().numpy().copy()
     return array
+
+
+def genome_of(state: Arrays) -> Arrays:
+    """The genome within an agent's state: the parameters of its online networks, name -> array."""
+    return _part(state, ONLINE)
 
 
 def _arrays_of(networks: Networks) -> Arrays:

@@ -45,11 +45,14 @@ class BatchShape:
     days: int
 
     @classmethod
-    def of(cls, ddpg: DDPGConfig, replay: ReplayConfig) -> "BatchShape":
-        """The shape of one update: batch_size * gradient_accumulation_steps transitions, rounded up to full blocks."""
+    def of(cls, ddpg: DDPGConfig, replay: ReplayConfig, trading_days: int) -> "BatchShape":
+        """The shape of one update: batch_size * gradient_accumulation_steps transitions, rounded up to full blocks.
+
+        trading_days: of a slice; a block is no longer.
+        """
         transitions = ddpg.batch_size * ddpg.gradient_accumulation_steps
         blocks = -(-transitions // replay.block_transitions)
-        return cls(blocks, -(-transitions // blocks), replay.block_days)
+        return cls(blocks, -(-transitions // blocks), min(replay.block_days, trading_days))
 
 
 class Sample(NamedTuple):

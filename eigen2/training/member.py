@@ -81,26 +81,31 @@ class Member:
 
         Raises RunError when a loss is not finite.
         """
-        metrics = self._agent.learn(sample, BatchShape.of(self._config.ddpg, self._config.replay).days)
+        rng = torch.Generator().manual_seed(torch_seed(self._config.run.seed, generation, self._number, "input noise"))
+        shape = BatchShape.of(self._config.ddpg, self._config.replay, self._config.slices.trading_days)
+        metrics = self._agent.learn(sample, shape.days, rng)
         self._require_finite(generation, *metrics.values())
         return metrics
 
     def breed(self, generation: int, recipe: Recipe, *parents: Arrays) -> None:
-        """Become what the recipe makes of the parents' genomes."""
+        """Become what the recipe makes of the parents' states.
+
+        A child inherits its parents' targets and optimisers too: with fresh ones it learns the training days faster
+        than what holds on other days, and every generation would begin there again.
+        """
         rng = stream(self._config.run.seed, generation, self._number, "mutation")
         match recipe, parents:
             case Cross(alpha=alpha), (first, second):
-                self._agent.become(blend(first, second, alpha))
+                self._agent.load_state(blend(first, second, alpha))
             case Mutate(rate=rate, std=std), (parent,):
-                # noise is drawn in the networks' own order, whatever order a checkpoint gave the arrays
-                ordered = {name: parent[name] for name in self._agent.genome()}
-                self._agent.become(mutate(ordered, rate, std, rng))
+                self._agent.load_state(parent)
+                self._agent.load_genome(mutate(self._agent.genome(), rate, std, rng))
             case Champion(), (champion,):
-                self._agent.become(champion)
+                self._agent.load_state(champion)
             case Keep(), ():
                 pass
             case _:
-                raise ValueError(f"{recipe} takes another number of genomes than {len(parents)}")
+                raise ValueError(f"{recipe} takes another number of parents than {len(parents)}")
 
     def genome(self) -> Arrays:
         """The agent's parameters, name -> array."""

@@ -104,7 +104,7 @@ class Trainer:
         self._config, self._market, self._runtime, self._listener = config, market, runtime, listener
         self._folder = folder
         self._validation = validation_slices(market, config)
-        self._batch = BatchShape.of(config.ddpg, config.replay)
+        self._batch = BatchShape.of(config.ddpg, config.replay, config.slices.trading_days)
         self._checkpoint_s = 0.0
         self.progress = Progress.start(config)
 
@@ -198,7 +198,7 @@ class Trainer:
         return outcomes, crew.each("take transitions", [crew.replay], "extend", rows, leaves="state")[0]
 
     def _crown(self, generation: int, outcomes: list[Outcome]) -> tuple[int, Best]:
-        """The best validation fitness so far makes the champion; its genome is kept as it played.
+        """The best validation fitness so far makes the champion; its state is kept as it played.
 
         Returns the slot that did best in this generation (of equals the first), and the champion.
         """
@@ -240,12 +240,12 @@ class Trainer:
         return diversity, [lineage.origin(generation, slot, recipe, champion) for slot, recipe in enumerate(recipes)]
 
     def _parents(self, recipe: Recipe) -> list[Reference]:
-        """References to the genomes that a recipe takes."""
+        """References to the states that a recipe takes."""
         match recipe:
             case Cross(first=first, second=second):
-                return [self._vault.call("genome", member_name(parent)) for parent in (first, second)]
+                return [self._vault.call("held", member_name(parent)) for parent in (first, second)]
             case Mutate(parent=parent):
-                return [self._vault.call("genome", member_name(parent))]
+                return [self._vault.call("held", member_name(parent))]
             case Champion():
                 return [self._vault.call("held", CHAMPION)]
             case Keep():

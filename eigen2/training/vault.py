@@ -9,7 +9,8 @@ from typing import Any
 from eigen2.arrays import require_like
 from eigen2.errors import RunError, concerning
 from eigen2.evolution.operators import diversity
-from eigen2.training.checkpoint import Archive, Arrays
+from eigen2.learning.agent import genome_of
+from eigen2.training.checkpoint import Archive
 
 CHAMPION = "champion"
 
@@ -44,17 +45,13 @@ class Vault:
             raise RunError(f"{name} is missing")
         return self._held[name]
 
-    def genome(self, name: str) -> Arrays:
-        """The genome within the state of a member."""
-        return _genome_of(self.held(name))
-
     def crown(self, name: str) -> None:
-        """Keep the genome of a member, as it is, as the champion."""
-        self._held[CHAMPION] = _genome_of(self._held[name])
+        """Keep the state of a member, as it is, as the champion."""
+        self._held[CHAMPION] = self._held[name]
 
     def diversity(self, names: list[str]) -> float:
         """How unlike the genomes of some members are."""
-        return diversity([self.genome(name) for name in names])
+        return diversity([genome_of(self.held(name)) for name in names])
 
     def save(self, generation: int, progress: dict[str, Any], names: list[str]) -> str:
         """Write a checkpoint of named states and the champion; see `Archive.save`."""
@@ -68,13 +65,13 @@ class Vault:
         return checkpoint.progress
 
     def verify_champion(self, member: str) -> None:
-        """See that the champion is a genome like a member's. Raises RunError naming what does not fit."""
+        """See that the champion's genome is like a member's. Raises RunError naming what does not fit."""
         with concerning(CHAMPION):
-            require_like(self.held(CHAMPION), self.genome(member))
+            require_like(genome_of(self.held(CHAMPION)), genome_of(self.held(member)))
 
     def save_champion(self, path: Path) -> None:
         """Write the champion's genome to a file of its own."""
-        self._archive.save_genome(path, self._held[CHAMPION])
+        self._archive.save_genome(path, genome_of(self._held[CHAMPION]))
 
     def flush(self, deadline_s: float) -> str | None:
         """Wait for uploads; see `Archive.flush`."""
@@ -83,8 +80,3 @@ class Vault:
     def trouble(self) -> str | None:
         """What keeps the storage from taking the run; see `Archive.trouble`."""
         return self._archive.trouble()
-
-
-def _genome_of(state: Arrays) -> Arrays:
-    """The online networks of an agent's state: they are its genome."""
-    return {name.removeprefix("online/"): value for name, value in state.items() if name.startswith("online/")}

@@ -136,7 +136,9 @@ def objects_held() -> tuple[int, int]:
 def test_old_generations_leave_the_object_store(tmp_path: Path) -> None:
     """Once the replay buffer is full, a generation leaves as much in it as the one before."""
     generations, full = 16, 4
-    config, folder = small_config(**SIZE | {"num_generations": generations, "buffer_size": 400}), RunFolder(tmp_path)
+    wide = {"hidden_size": 48}  # Ray keeps what is smaller than 100 KB elsewhere
+    config = small_config(**SIZE | wide | {"num_generations": generations, "buffer_size": 400})
+    folder = RunFolder(tmp_path)
     session, held = make_session(config, folder, 0), []
 
     class Counting(Saboteur):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from eigen2.errors import RunError
-from eigen2.learning.agent import Agent, Arrays
+from eigen2.learning.agent import Agent, Arrays, genome_of
 from eigen2.market.market import Market
 from eigen2.trading.ledger import Slices
 from tests.learning.small import AGENT, BLOCK_DAYS, RULES, STOCKS, make_agent, make_batch, make_rows, small_market
@@ -23,7 +23,11 @@ def agent() -> Agent:
 
 
 def update(agent: Agent, seed: int = 0) -> dict[str, float]:
-    return agent.update(*make_batch(seed), BLOCK_DAYS)
+    return agent.update(*make_batch(seed), BLOCK_DAYS, noise(seed))
+
+
+def noise(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def part(state: Arrays, prefix: str) -> Arrays:
@@ -146,7 +150,7 @@ def test_an_update_in_pieces_is_the_update_in_one(pieces: int, max_grad_norm: fl
 
 @pytest.mark.parametrize(("blocks", "pieces"), [(1, 1), (3, 3)])
 def test_a_single_transition_is_a_batch(blocks: int, pieces: int) -> None:
-    figures = make_agent(MARKET, micro_batches=pieces).update(*make_batch(0, blocks, per_block=1), BLOCK_DAYS)
+    figures = make_agent(MARKET, micro_batches=pieces).update(*make_batch(0, blocks, per_block=1), BLOCK_DAYS, noise())
     assert all(np.isfinite(value) for value in figures.values())
 
 
@@ -177,7 +181,7 @@ def test_what_was_not_bought_has_no_say_in_the_critics_loss() -> None:
     for batch in (rows, other):
         batch["coefficient"] = 0
     rows["target_pct"], other["target_pct"] = 5, 20
-    losses = [make_agent(MARKET).update(first, batch, BLOCK_DAYS)["critic_loss"] for batch in (rows, other)]
+    losses = [make_agent(MARKET).update(first, batch, BLOCK_DAYS, noise())["critic_loss"] for batch in (rows, other)]
     assert losses[0] == losses[1]
 
 
@@ -186,7 +190,10 @@ def test_the_day_after_a_last_trading_day_has_no_value() -> None:
     first, rows = make_batch()
     for done in (True, False):
         rows["done"] = done
-        losses = [make_agent(MARKET, gamma=gamma).update(first, rows, BLOCK_DAYS)["critic_loss"] for gamma in (0.1, 1)]
+        losses = [
+            make_agent(MARKET, gamma=gamma).update(first, rows, BLOCK_DAYS, noise())["critic_loss"]
+            for gamma in (0.1, 1)
+        ]
         assert (losses[0] == losses[1]) == done
 
 
@@ -199,8 +206,21 @@ def test_a_transition_is_worth_what_the_next_day_is_worth(later: int, matters: b
     features = MARKET.features.copy()
     features[last + later, :, 0] += 1
     changed = replace(MARKET, features=features)
-    losses = [make_agent(market).update(first, rows, BLOCK_DAYS)["critic_loss"] for market in (MARKET, changed)]
+    losses = [
+        make_agent(market).update(first, rows, BLOCK_DAYS, noise())["critic_loss"] for market in (MARKET, changed)
+    ]
     assert (losses[0] != losses[1]) == matters
+
+
+@pytest.mark.parametrize(("input_noise", "matters"), [(0.0, False), (0.5, True)])
+def test_noise_on_the_inputs_comes_from_its_generator(input_noise: float, matters: bool) -> None:
+    def learned(seed: int) -> Arrays:
+        agent = make_agent(MARKET, input_noise=input_noise)
+        agent.update(*make_batch(), BLOCK_DAYS, noise(seed))
+        return agent.genome()
+
+    assert_identical(learned(1), learned(1))
+    assert bool(differing(learned(1), learned(2))) == matters
 
 
 def test_updates_lower_the_critics_loss_on_what_it_sees(agent: Agent) -> None:
@@ -211,14 +231,13 @@ def test_updates_lower_the_critics_loss_on_what_it_sees(agent: Agent) -> None:
 # --- state --------------------------------------------------------------------------------------------------------
 
 
-def test_become_takes_on_a_genome_with_fresh_targets_and_optimisers(agent: Agent) -> None:
+def test_a_genome_is_taken_on_and_nothing_else(agent: Agent) -> None:
     update(agent)
-    genome = make_agent(MARKET, seed=9).genome()
-    agent.become(genome)
-    assert_identical(agent.genome(), genome)
-    state = agent.state()
-    assert_identical(part(state, "target/"), genome)
-    assert [name for name in state if "adam/" in name] == []
+    before = agent.state()
+    agent.load_genome(make_agent(MARKET, seed=9).genome())
+    after = agent.state()
+    assert_identical(genome_of(after), make_agent(MARKET, seed=9).genome())
+    assert {name.partition("/")[0] for name in differing(before, after)} == {"online"}
 
 
 def test_a_genome_is_a_copy(agent: Agent) -> None:
@@ -226,7 +245,7 @@ def test_a_genome_is_a_copy(agent: Agent) -> None:
     before = copy.deepcopy(genome)
     update(agent)
     assert_identical(genome, before)
-    agent.become(genome)
+    agent.load_genome(genome)
     update(agent)
     assert_identical(genome, before)
 
@@ -234,7 +253,7 @@ def test_a_genome_is_a_copy(agent: Agent) -> None:
 def test_the_genome_alone_decides_how_an_agent_acts(agent: Agent) -> None:
     update(agent)
     twin = make_agent(MARKET, seed=9)
-    twin.become(agent.genome())
+    twin.load_genome(agent.genome())
     assert [one.tobytes() for one in twin.act(SLICES)] == [one.tobytes() for one in agent.act(SLICES)]
 
 
@@ -267,10 +286,10 @@ def test_a_genome_that_does_not_fit_is_refused(agent: Agent, damage: str) -> Non
     else:
         genome["encoder.query"] = genome["encoder.query"][:-1]
     with pytest.raises(RunError, match=r"encoder\.query (is missing|has shape)"):
-        agent.become(genome)
+        agent.load_genome(genome)
 
 
 def test_a_market_of_other_columns_is_another_genome() -> None:
     other: Market = small_market(stocks=STOCKS + 1)
     with pytest.raises(RunError, match=r"encoder\.column has shape"):
-        make_agent(other).become(make_agent(MARKET).genome())
+        make_agent(other).load_genome(make_agent(MARKET).genome())

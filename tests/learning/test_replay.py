@@ -198,14 +198,18 @@ def test_a_batch_is_cut_into_equal_blocks(
     batch_size: int, accumulated: int, block_transitions: int, shape: BatchShape
 ) -> None:
     ddpg = DDPGConfig(batch_size=batch_size, gradient_accumulation_steps=accumulated)
-    assert BatchShape.of(ddpg, ReplayConfig(block_transitions=block_transitions)) == shape
+    assert BatchShape.of(ddpg, ReplayConfig(block_days=16, block_transitions=block_transitions), 125) == shape
+
+
+def test_a_block_is_no_longer_than_a_slice() -> None:
+    assert [BatchShape.of(DDPGConfig(), ReplayConfig(block_days=64), days).days for days in (63, 65)] == [63, 64]
 
 
 @FEW
 @given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 100))
 def test_a_batch_is_never_smaller_than_asked_nor_larger_by_a_row_a_block(size: int, steps: int, most: int) -> None:
     shape = BatchShape.of(
-        DDPGConfig(batch_size=size, gradient_accumulation_steps=steps), ReplayConfig(block_transitions=most)
+        DDPGConfig(batch_size=size, gradient_accumulation_steps=steps), ReplayConfig(block_transitions=most), 125
     )
     assert shape.per_block <= most
     assert size * steps <= shape.blocks * shape.per_block < size * steps + shape.blocks

@@ -48,10 +48,11 @@ def fitness(agent: Agent, market: Market) -> float:
 
 def trained(agent: Agent, market: Market, generations: int, updates: int) -> None:
     rng, replay, shape = np.random.default_rng(0), Replay(5_000), BatchShape(4, 16, 16)
+    noise = torch.Generator().manual_seed(0)
     for _ in range(generations):
         slices = Slices(rng.integers(3, 200, 5), 34, 6)
         replay.extend(rows_of(play(agent, market, slices, 0.125, rng)))
-        agent.learn(replay.sample(updates, shape, rng), shape.days)
+        agent.learn(replay.sample(updates, shape, rng), shape.days, noise)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -37,7 +37,7 @@ def test_the_champions_record_is_what_its_examination_finds(folder: RunFolder) -
     config = small_config()
     view = MarketView.of(MARKET, config.rules, torch.device("cpu"))
     champion = Agent(config.agent, config.ddpg, config.rules, view, seed=0)
-    champion.become(load_genome(folder.champion))
+    champion.load_genome(load_genome(folder.champion))
     validation = examine(MARKET, config, champion.act)[0]
     np.testing.assert_allclose(recorded, daily_returns(validation.curves[CHAMPION]), atol=1e-7)
 

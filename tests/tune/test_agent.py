@@ -6,37 +6,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
-from eigen2.config import ResourcesConfig, load_config
-from eigen2.training.cluster import connect
+from eigen2.config import load_config
 from eigen2.training.run_folder import RunFolder
 from tests.training.small import rows_of
-from tests.tune.small_sweep import SWEEP, lay_down
+from tests.tune.small_sweep import lay_down
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("EIGEN2_SHARED", ROOT.parent / "shared"))
 STUB = SHARED / "tools" / "wandb_stub.py"
 KEY = "0123456789abcdef0123456789abcdef01234567"
 METRIC = "fitness/best_ever"
-COMMAND = [*SWEEP["command"], "--set", "address=auto"]
 
 needs_stub = pytest.mark.skipif(
     not STUB.exists(), reason=f"needs a stand-in for the W&B server, which is not part of this repository ({STUB})"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cluster() -> Iterator[None]:
-    """One Ray for all agents: each run on its own would start one."""
-    connect(ResourcesConfig(num_cpus=2, dashboard=False))
-    yield
-    ray.shutdown()
 
 
 class Server:
@@ -66,7 +54,8 @@ class Server:
         return done.returncode, done.stdout
 
     def runs(self) -> list[dict[str, Any]]:
-        return list(json.loads(self._record.read_text())["runs"].values())
+        record = json.loads(self._record.read_text())["runs"]
+        return [{**run, "id": name.rpartition("/")[2]} for name, run in record.items()]
 
 
 @pytest.fixture
@@ -80,7 +69,6 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
         "NETRC": str(tmp_path / "netrc"),
         "WANDB_CONFIG_DIR": str(tmp_path / "wandb-config"),
         "WANDB_CACHE_DIR": str(tmp_path / "wandb-cache"),
-        "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
         "WANDB_API_KEY": KEY,
         "WANDB_ERROR_REPORTING": "false",
         "WANDB_AGENT_REPORT_INTERVAL": "1",
@@ -114,7 +102,9 @@ def wait_for(*agents: "subprocess.Popen[bytes]") -> None:
 
 @needs_stub
 def test_an_agent_trains_the_runs_of_a_sweep(tmp_path: Path, environment: dict[str, str]) -> None:
-    sweep = {"command": COMMAND, "parameters": {"seed": {"values": [1, 2, 3]}, "num_generations": {"value": 10}}}
+    sweep = {
+        "parameters": {"seed": {"values": [1, 2, 3]}, "num_generations": {"value": 10}},
+    }
     lay_down(tmp_path, sweep)
     server = Server(tmp_path, "--run-cap", "3")
     try:
@@ -138,8 +128,7 @@ def test_an_agent_trains_the_runs_of_a_sweep(tmp_path: Path, environment: dict[s
 @needs_stub
 def test_hyperband_stops_the_worse_of_two_agents_runs(tmp_path: Path, environment: dict[str, str]) -> None:
     sweep = {
-        "command": COMMAND,
-        "early_terminate": {"type": "hyperband", "min_iter": 2, "eta": 3},
+        "early_terminate": {"type": "hyperband", "max_iter": 6, "eta": 3, "s": 1},  # one rung, at 2
         "parameters": {"seed": {"values": [1, 2]}, "num_generations": {"value": 200}},
     }
     lay_down(tmp_path, sweep)
@@ -158,7 +147,8 @@ def test_hyperband_stops_the_worse_of_two_agents_runs(tmp_path: Path, environmen
     folder = RunFolder(tmp_path / "runs" / f"{path.rpartition('/')[2]}-{stopped['id']}")
     trained = len(rows_of(folder))
     assert trained < 200
-    assert len(stopped["history"]) == trained, "every generation reached the server before the end"
+    assert stopped["summary"]["stopped_after"] == trained
+    assert stopped["history_rows"] == trained, "every generation reached the server before the end"
     assert len(list(folder.checkpoints.glob("gen_*"))) > 0
     assert better["history_rows"] == 200
 
@@ -166,9 +156,7 @@ def test_hyperband_stops_the_worse_of_two_agents_runs(tmp_path: Path, environmen
 def test_without_a_sweep_it_is_one_run_with_middle_values(tmp_path: Path, environment: dict[str, str]) -> None:
     lay_down(tmp_path, {"parameters": {"gamma": {"values": [0.9, 0.95, 0.99]}}}, num_generations=2)
     command = [sys.executable, "-m", "tune.agent", "--config", "base.yaml", "--sweep-file", "sweep.yaml"]
-    done = subprocess.run(
-        [*command, "--set", "address=auto"], env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     (path,) = (tmp_path / "runs").iterdir()
     folder, config = RunFolder.open(path)
