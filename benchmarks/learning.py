@@ -46,6 +46,10 @@ BASE: dict[str, Any] = {
     "gradient_steps_per_generation": 32,
     "batch_size": 384,
     "gradient_accumulation_steps": 1,
+    # wide exploration that does not fade, all of it remembered: members who agree would buy the same few stocks
+    "noise_scale": 1.0,
+    "noise_decay": 1.0,
+    "buffer_size": 100_000,
     "keep": GENERATIONS,
     "wandb_mode": "disabled",
     "progress": False,

@@ -125,8 +125,8 @@ class AgentConfig(Section):
 class DDPGConfig(Section):
     """Gradient learning of a member (Lillicrap et al. 2015, arXiv 1509.02971)."""
 
-    actor_lr: float = Field(0.001, gt=0, le=1, description="learning rate of the actor")
-    critic_lr: float = Field(0.002, gt=0, le=1, description="learning rate of the critic and the encoder")
+    actor_lr: float = Field(0.0005, gt=0, le=1, description="learning rate of the actor")
+    critic_lr: float = Field(0.001, gt=0, le=1, description="learning rate of the critic and the encoder")
     weight_decay: float = Field(0.0005, ge=0, le=1, description="decoupled weight decay of both optimisers")
     gamma: float = Field(0.99, gt=0, le=1, description="discount a day")
     tau: float = Field(0.005, gt=0, le=1, description="share of the online weights in each target update")

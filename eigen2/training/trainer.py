@@ -129,7 +129,7 @@ class Trainer:
         with concerning(f"checkpoint {self._folder.checkpoints / folder_name(generation)}"):
             self.progress = Progress.from_dict(saved, len(self._crew.members), generation)
             self._crew.restore(self._telling("restore", generation))
-            self._ask_vault("verify_champion", member_name(0))
+            self._ask_vault("verify_champion", self._crew.names[:-1])
 
     def run(self, between: Callable[[], None] = lambda: None) -> None:
         """Train the generations that are left, then save the champion.

@@ -9,10 +9,11 @@ from typing import Any
 from eigen2.arrays import require_like
 from eigen2.errors import RunError, concerning
 from eigen2.evolution.operators import diversity
-from eigen2.learning.agent import genome_of
+from eigen2.learning.agent import ONLINE, genome_of
 from eigen2.training.checkpoint import Archive
 
 CHAMPION = "champion"
+PARAMETERS = (ONLINE, "target/")  # begin the names of all arrays of a member's state that are no moments
 
 
 class Vault:
@@ -64,10 +65,17 @@ class Vault:
         self._held = dict(checkpoint.parts)
         return checkpoint.progress
 
-    def verify_champion(self, member: str) -> None:
-        """See that the champion's genome is like a member's. Raises RunError naming what does not fit."""
+    def verify_champion(self, members: list[str]) -> None:
+        """See that the champion's state is like the members'. Raises RunError naming what does not fit.
+
+        Who was crowned, or made of a champion that was crowned, before anyone learned has no moments of an optimiser.
+        """
+        champion = self.held(CHAMPION)
+        wanted = {name: array for member in members for name, array in self.held(member).items()}
+        if not any(map(is_moment, champion)):
+            wanted = {name: array for name, array in wanted.items() if not is_moment(name)}
         with concerning(CHAMPION):
-            require_like(genome_of(self.held(CHAMPION)), genome_of(self.held(member)))
+            require_like(champion, wanted)
 
     def save_champion(self, path: Path) -> None:
         """Write the champion's genome to a file of its own."""
@@ -80,3 +88,8 @@ class Vault:
     def trouble(self) -> str | None:
         """What keeps the storage from taking the run; see `Archive.trouble`."""
         return self._archive.trouble()
+
+
+def is_moment(name: str) -> bool:
+    """Whether an array of a member's state is an optimiser's."""
+    return not name.startswith(PARAMETERS)

@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save as dump_arrays
 
 from eigen2.errors import RunError
+from eigen2.learning.agent import genome_of
 from eigen2.training.checkpoint import Archive, Checkpoint, fingerprint, load_genome
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalRuntime, Share
@@ -90,6 +91,12 @@ def plant(name: str, value: float) -> Change:
     return planted
 
 
+def half_learned(champion: Any) -> None:
+    """One moment where there should be all or none."""
+    champion["critic_adam/0/step"] = np.zeros((), np.float32)
+    champion.pop(MOMENT, None)
+
+
 ARRAYS: dict[str, tuple[str, Change, str]] = {
     "no weights": ("member", lambda a: a.pop(WEIGHT), rf"array {WEIGHT} is missing"),
     "weights too many": ("member", put("online/x", np.zeros(2)), r"array online/x is none of those needed"),
@@ -106,8 +113,10 @@ ARRAYS: dict[str, tuple[str, Change, str]] = {
     "too few credits": ("replay", lambda a: put("credit", a["credit"][:3])(a), r"array credit has shape \(3,\)"),
     "credits of NaN": ("replay", plant("credit", math.nan), r"array credit holds NaN"),
     "a count that lies": ("replay", put("added", np.array(-5)), r"transitions saved, but -5 expected"),
-    "a champion's shape": ("champion", put("encoder.query", np.zeros(9)), r"champion: array encoder\.query has shape"),
-    "a champion of NaN": ("champion", plant("encoder.query", math.nan), r"champion: array encoder\.query holds NaN"),
+    "a champion's shape": ("champion", put(WEIGHT, np.zeros(9)), rf"champion: array {WEIGHT} has shape"),
+    "a champion of NaN": ("champion", plant("target/encoder.query", math.nan), r"champion: array target/encoder\."),
+    "a champion's moment missing": ("champion", half_learned, r"champion: array .*_adam/.* is missing"),
+    "no targets of the champion": ("champion", lambda a: a.pop("target/encoder.query"), r"champion: array target/"),
 }  # fmt: skip
 
 
@@ -134,7 +143,7 @@ def test_a_part_that_is_missing(tmp_path: Path, saved: Checkpoint, part: str) ->
 @pytest.fixture
 def champion(tmp_path: Path, saved: Checkpoint) -> Path:
     path = tmp_path / "champion.safetensors"
-    Archive(tmp_path, keep=1).save_genome(path, saved.parts["champion"])
+    Archive(tmp_path, keep=1).save_genome(path, genome_of(saved.parts["champion"]))
     return path
 
 

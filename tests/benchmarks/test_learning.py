@@ -1,0 +1,30 @@
+"""The learning benchmark in small: skill where there is a signal, none where there is none."""
+
+import pytest
+
+from benchmarks.learning import Result, Task, run
+
+FEW = (("num_generations", 3),)
+
+
+@pytest.fixture(scope="module")
+def of_reversion() -> Result:
+    return run(Task("reversion", "ERL", 0, FEW))
+
+
+def test_a_planted_signal_is_learned(of_reversion: Result) -> None:
+    assert of_reversion.skill[-1] > 0.5
+    assert of_reversion.noise_errors > 4
+
+
+def test_no_skill_is_found_in_noise() -> None:
+    result = run(Task("noise", "ERL", 0, FEW))
+    assert result.skill[-1] < 0.25
+    assert abs(result.noise_errors) < 3
+
+
+def test_a_result_has_a_skill_a_generation_and_the_baselines(of_reversion: Result) -> None:
+    assert len(of_reversion.skill) == 3
+    assert of_reversion.observer is not None
+    assert of_reversion.rule is not None
+    assert 0.5 < of_reversion.rule < of_reversion.observer < 1
