@@ -16,7 +16,8 @@ from eigen2.training.runtime import Failure, Part, Reference, Runtime, Share, To
 
 ATTEMPTS = 3  # a part that fails a phase as often is poisoned
 RETRY_S = 1.0
-FIT_S = 30.0  # parts that found no place for as long are fitted to the cluster as it is then
+LOOK_S = 2.0  # between looks whether the cluster still has room for parts that are starting
+FIT_S = 30.0  # parts that do not stand after as long, or after twice the longest start, are made anew
 REPLAY = "replay"
 
 Make = Callable[[Share], Part]
@@ -56,6 +57,7 @@ class Crew:
         self._share = fit()
         self._posts = [Post(name, make, make(self._share)) for name, make in makers]
         self._longest_s: dict[str, float] = {}
+        self._begun = False  # whether the vault holds a state of everyone
         self.members = range(len(makers) - 1)
         self.replay = len(makers) - 1
 
@@ -67,12 +69,13 @@ class Crew:
     def start(self, told: Told) -> None:
         """Wait until everyone stands, and hold what they begin with."""
         self.each("start", range(len(self._posts)), "ready", lambda _: (), told, leaves="state")
+        self._begun = True
 
     def restore(self, told: Told) -> None:
         """Let everyone take up what the vault holds."""
         everyone = range(len(self._posts))
         calls = [(self._posts[number].part, self._load(number)) for number in everyone]
-        gather(self._runtime, calls, "take up its state", self._resources.wait_s, told)
+        gather(self._runtime, calls, "take up its state", self._patience_s("restore"), told)
 
     def each(
         self,
@@ -162,9 +165,9 @@ class Crew:
 
     def _patience_s(self, phase: str) -> float:
         """How long a phase may take: a multiple of its longest time so far; before that, as long as any wait."""
-        if phase not in self._longest_s:
-            return self._resources.wait_s
-        return max(self._resources.min_patience_s, self._resources.patience * self._longest_s[phase])
+        known = phase in self._longest_s
+        measured = self._resources.patience * self._longest_s[phase] if known else self._resources.wait_s
+        return max(self._resources.min_patience_s, measured)
 
     def _recover(self, phase: str, failures: dict[str, Failure]) -> bool:
         """Make the failed parts anew; True if everyone had to be, so that the phase begins again for all."""
@@ -199,7 +202,7 @@ class Crew:
         everyone = False
         while True:
             share = self._await_fit(deadline)
-            if share.cpus < self._share.cpus or share.gpus < self._share.gpus:
+            if smaller(share, self._share):
                 self._warn(f"the cluster is smaller: a member now takes {share.cpus:g} CPUs and {share.gpus:g} GPUs")
                 lost, everyone = list(range(len(self._posts))), True
             self._share = share
@@ -217,8 +220,21 @@ class Crew:
     def _not_standing(self, numbers: list[int]) -> list[int]:
         """Let new parts take up their state, if they had one; the numbers of those that could not."""
         calls = [(self._posts[number].part, self._load(number)) for number in numbers]
-        outcomes = self._runtime.collect(calls, min(FIT_S, self._resources.wait_s))
-        return [n for n, outcome in zip(numbers, outcomes, strict=True) if isinstance(outcome, Failure)]
+        until = time.monotonic() + max(FIT_S, 2 * self._longest_s.get("start", 0.0))
+        while True:
+            outcomes = self._runtime.collect(calls, LOOK_S)
+            failed = [n for n, outcome in zip(numbers, outcomes, strict=True) if isinstance(outcome, Failure)]
+            starting = all(outcome.late for outcome in outcomes if isinstance(outcome, Failure))
+            if not (failed and starting and self._still_fits()) or time.monotonic() > until:
+                return failed
+
+    def _still_fits(self) -> bool:
+        """Whether the cluster still has room for everyone at the present share."""
+        try:
+            share = self._fit()
+        except ResourceError:
+            return False
+        return not smaller(share, self._share)
 
     def _await_fit(self, deadline: float) -> Share:
         """The share of a member, once the cluster can run all of them."""
@@ -235,11 +251,19 @@ class Crew:
                 time.sleep(RETRY_S)
 
     def _load(self, number: int) -> Reference:
+        """Start letting a part take up its state; as everyone starts there is none yet."""
         post = self._posts[number]
+        if not self._begun:
+            return post.part.call("ready")
         return post.part.call("load_state", self._vault.call("held", post.name))
 
     def _ask_vault(self, method: str) -> Any:
         return gather(self._runtime, [(self._vault, self._vault.call(method))], method, self._resources.wait_s)[0]
+
+
+def smaller(share: Share, other: Share) -> bool:
+    """Whether a share has less of something than another."""
+    return share.cpus < other.cpus or share.gpus < other.gpus
 
 
 def member_name(number: int) -> str:

@@ -36,10 +36,12 @@ class Failure:
 
     culprit: name of the part that died, hung or raised; it may be another than the one called, when that one waited
     for something the culprit was to give it. None where an object was lost with its node.
+    late: whether it may still come: there was no answer in time.
     """
 
     culprit: str | None
     message: str
+    late: bool = False
 
 
 class Part(Protocol):
@@ -173,7 +175,7 @@ class RayRuntime:
         except (RayActorError, ObjectLostError) as error:
             return self._failure(error, part)
         except GetTimeoutError:
-            return Failure(part.name, f"it gave no answer within {wait_s:.0f} s")
+            return Failure(part.name, f"it gave no answer within {wait_s:.0f} s", late=True)
 
     def _failure(self, cause: BaseException, part: Part) -> Failure:
         match cause:
