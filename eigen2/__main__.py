@@ -137,8 +137,9 @@ def _add_cloud(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     stop = _add(actions, "stop", "cloud", "end a job; its last checkpoint stands")
     for parser in (logs, stop):
         parser.add_argument("job", metavar="JOB", help="its id")
-    pull = _add(actions, "pull", "cloud", "bring a run's folder home")
-    pull.add_argument("run", metavar="RUN", help="name of the run")
+    pull = _add(actions, "pull", "cloud", "bring a run's folder home, or a sweep's")
+    pull.add_argument("run", metavar="RUN", help="its name")
+    pull.add_argument("--sweep", action="store_true", help="it is a sweep")
     dashboard = _add(actions, "dashboard", "cloud", "open a tunnel to the cluster's dashboards")
     dashboard.add_argument("--port", type=int, default=8265, help="of this machine; default: 8265")
     for parser in (submit, jobs, logs, stop, pull, dashboard):

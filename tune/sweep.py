@@ -15,6 +15,7 @@ from rich.table import Table
 
 from eigen2.errors import ConfigError, Eigen2Error
 from eigen2.training.cluster import connect, nodes
+from eigen2.training.room import nodes_in_reach
 from tune.estimate import estimate_table, time_generation
 from tune.folder import Settings, SweepFolder, checked_name
 from tune.pareto import pareto_table
@@ -148,7 +149,7 @@ def _room(plan: Plan, concurrent: int | None) -> Room:
         config_of(plan.base, values).evolution.population_size
         for values in (plan.sweep.space.middle(), *_largest_population(plan))
     )
-    return room_for(population, plan.base.resources, nodes(), concurrent)
+    return room_for(population, plan.base.resources, nodes_in_reach(plan.base.resources, nodes()), concurrent)
 
 
 def _largest_population(plan: Plan) -> list[dict[str, object]]:

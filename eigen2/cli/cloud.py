@@ -100,9 +100,10 @@ def _pull(args: argparse.Namespace) -> int:
     if "/" in args.run or args.run.startswith("."):
         raise RunError(f"{args.run!r} is no name of a run; give the name of a folder under the cluster's runs")
     head = _head(args)
-    home = Path(RunConfig().runs_dir) / args.run
-    head.pull(head.cluster.runs / args.run, home)
-    Console().print(f"run folder: {home}", highlight=False)
+    there, here = (head.cluster.sweeps, "sweeps") if args.sweep else (head.cluster.runs, RunConfig().runs_dir)
+    home = Path(here) / args.run
+    head.pull(there / args.run, home)
+    Console().print(f"{'sweep' if args.sweep else 'run'} folder: {home}", highlight=False)
     return 0
 
 

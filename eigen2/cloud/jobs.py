@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from eigen2.cloud.places import AUTH_TOKEN
 from eigen2.errors import ConfigError, ResourceError
 
 OWN_COMMANDS = ("train", "evaluate", "doctor", "data", "config")
+SWEEP = ["python", "-m", "tune.sweep"]
 
 
 class Jobs:
@@ -76,22 +77,28 @@ def jobs_of(head: Head) -> Iterator[Jobs]:
 def entrypoint(head: Head, command: Sequence[str], max_usd: float | None, max_hours: float | None) -> str:
     """The shell command of a job on the head.
 
-    Our own commands run in the pushed working tree; `train` on the whole cluster, into the folder of runs. With a
-    budget the run stops at a checkpoint when it is spent, and the cluster is taken down when the run ends.
+    Commands run in the pushed working tree; `train` and sweeps on the whole cluster, into the folders of runs and of
+    sweeps. With a budget the run stops at a checkpoint when it is spent, and the cluster is taken down when it ends.
     """
-    budget: list[str] = []
-    if max_usd is not None:
-        budget += ["--max-cost", f"{max_usd:g}"]
-    if max_hours is not None:
-        budget += ["--max-hours", f"{max_hours:g}"]
+    budget = _words({"--max-cost": max_usd, "--max-hours": max_hours})
+    grace: list[str] = []
     words = list(command)
     if words[0] in OWN_COMMANDS:
         words.insert(0, "eigen2")
     if words[:2] == ["eigen2", "train"]:
         words += ["--address", "auto", *budget]
         words += [] if "--resume" in words else ["--set", f"run.runs_dir={head.cluster.runs}"]
-    keeper = ["python", "-m", "eigen2.cloud.keeper", "--cluster", head.cluster.name, *budget, "--", *words]
-    return f"cd ~/eigen2 && exec {shlex.join(keeper)}"
+    elif budget:
+        grace = ["--grace", "0"]  # nothing else keeps a budget itself; a sweep goes on with its checkpoints
+    if words[: len(SWEEP)] == SWEEP:
+        words += ["--address", "auto"]
+    keeper = ["python", "-m", "eigen2.cloud.keeper", "--cluster", head.cluster.name, *budget, *grace, "--", *words]
+    sweeps = shlex.quote(str(head.cluster.sweeps))
+    return f"cd ~/eigen2 && mkdir -p {sweeps} && ln -sfn {sweeps} sweeps && exec {shlex.join(keeper)}"
+
+
+def _words(options: Mapping[str, float | None]) -> list[str]:
+    return [word for name, value in options.items() if value is not None for word in (name, f"{value:g}")]
 
 
 def check_results_survive(head: Head, command: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""`python -m eigen2.cloud.keeper --cluster NAME [--max-cost USD] [--max-hours H] -- COMMAND`: runs on the head.
+"""`python -m eigen2.cloud.keeper --cluster NAME [--max-cost USD] [--max-hours H] [--grace S] -- COMMAND`, on the head.
 
 Gives the command its secrets, and with a budget sees that it is kept and the cluster is taken down when the command
 ends, whoever is awake by then.
@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     limited = args.max_cost is not None or args.max_hours is not None
     try:
         budget = Budget(Ledger(cost_file()), args.max_cost, args.max_hours)
-        code = keep(args.command, budget)
+        code = keep(args.command, budget, grace_s=args.grace)
         if limited:
             say(f"the run has ended; cluster {args.cluster} is taken down")
             end_cluster(RunPod.from_environment(), args.cluster, last=os.environ.get(OWN_POD_ID))
@@ -80,6 +80,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--cluster", required=True)
     parser.add_argument("--max-cost", type=float)
     parser.add_argument("--max-hours", type=float)
+    parser.add_argument("--grace", type=float, default=GRACE_S)
     parser.add_argument("command", nargs="+")
     return parser.parse_args(argv)
 

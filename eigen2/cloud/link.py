@@ -45,6 +45,11 @@ class Cluster:
         """The folder of runs on every node."""
         return PurePosixPath(self.settings.volume_path) / "runs"
 
+    @property
+    def sweeps(self) -> PurePosixPath:
+        """The folder of sweeps on every node."""
+        return PurePosixPath(self.settings.volume_path) / "sweeps"
+
 
 @dataclass(frozen=True)
 class Head:

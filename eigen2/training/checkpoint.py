@@ -92,6 +92,23 @@ class Archive:
             {Path(name).stem: _arrays(folder / name, content) for name, content in contents.items()}, progress
         )
 
+    def require_whole(self, generation: int) -> None:
+        """See that a checkpoint can be gone on from, before anything is undone for it.
+
+        Raises RunError as `load` does; where it is damaged, it tells how to ask for the one before.
+        """
+        folder = _place(self._folder / folder_name(generation))
+        try:
+            for name, digest in _read_manifest(folder)["files"].items():
+                _read_verified(folder / name, digest)
+        except RunError as error:
+            earlier = [saved for saved in generations_saved(self._folder) if saved < generation]
+            if not earlier:
+                raise
+            hint = f"eigen2 train --resume {self._folder.parent}@{earlier[-1]}"
+            raise RunError(f"{error}; to go on from the one before: {hint}") from error
+        self._verified_manifest(folder)
+
     def save_genome(self, path: Path, genome: Arrays) -> None:
         """Write a genome on its own with its checksum, whole or not at all. Raises RunError when the disk refuses."""
         arrays = _contiguous(genome)

@@ -1,5 +1,6 @@
 """A member: one slot of the population. A plain class; run as an actor, it does not know where it is."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from eigen2.market.market import Market
 from eigen2.randomness import stream, torch_seed
 from eigen2.trading.ledger import Ledger, Slices
 from eigen2.trading.rules import settle
+
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # without a fixed one cuBLAS adds up in an order of its own
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Member:
         torch.set_num_threads(config.resources.threads_per_member)
         device = torch.device("cuda" if gpu_share > 0 else "cpu")
         if gpu_share > 0:
+            os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")  # read once, as the GPU is first used
+            torch.use_deterministic_algorithms(True, warn_only=True)
             torch.cuda.set_per_process_memory_fraction(gpu_share)
         self._number, self._config, self._market = number, config, market
         self._prices = market.stock_prices

@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
@@ -27,7 +28,7 @@ class Room:
 
     def __init__(self, population: int, resources: ResourcesConfig, launched: Path = LAUNCHED) -> None:
         self._population, self._resources = population, resources
-        self._to_come = nodes_to_come(launched.expanduser()) if resources.address else []
+        self._launched = launched
         self._asked: PlacementGroup | None = None
         self.away = 0  # members that do not live on the driver's node, by the latest fit
 
@@ -70,27 +71,36 @@ class Room:
             self._asked = None
 
     def _ask(self, present: list[Node]) -> None:
-        if self._asked is not None or not self._to_come:
+        in_reach = nodes_in_reach(self._resources, present, self._launched)
+        if self._asked is not None or in_reach == present:
             return
         try:
-            share = share_of_member(self._population, self._resources, self._to_come)
+            share = share_of_member(self._population, self._resources, in_reach)
         except ResourceError:
             return  # not even the largest cluster would do: what is there now is told
         bundle = {"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
         self._asked = placement_group([bundle] * self._population, strategy="PACK")
 
 
-def nodes_to_come(launched: Path) -> list[Node]:
-    """The nodes of a cluster made by `ray up` when all it may rent is rented; none on any other cluster."""
-    if not launched.is_file():
-        return []
+def nodes_in_reach(resources: ResourcesConfig, present: list[Node], launched: Path = LAUNCHED) -> list[Node]:
+    """The nodes of a cluster made by `ray up` when all it may rent is rented; those present on any other cluster."""
+    launched = launched.expanduser()
+    if resources.address is None or not launched.is_file():
+        return present
     config = json.loads(launched.read_bytes())
-    found = []
-    for name, kind in config.get("available_node_types", {}).items():
-        count = 1 if name == config["head_node_type"] else kind.get("max_workers", 0)
-        node = Node(float(kind["resources"].get("CPU", 0)), float(kind["resources"].get("GPU", 0)))
-        found += [node] * min(count, config.get("max_workers", count) or 1)
-    return found
+    here = ray.get_runtime_context().get_node_id()  # the launcher's file lies on the head alone
+    return [node for node in present if node.id == here] + workers_to_come(config)
+
+
+def workers_to_come(launched: Mapping[str, Any]) -> list[Node]:
+    """All workers that the launcher's config lets the autoscaler rent."""
+    head = launched["head_node_type"]
+    found = [
+        Node(float(kind["resources"].get("CPU", 0)), float(kind["resources"].get("GPU", 0)))
+        for name, kind in launched["available_node_types"].items()
+        for _ in range(0 if name == head else kind.get("max_workers", launched["max_workers"]))
+    ]
+    return found[: launched["max_workers"]]
 
 
 def one_for_all(population: int, share: Share, cluster: list[Node], here: str) -> str | None:

@@ -152,7 +152,9 @@ class RayRuntime:
         while len(finished) < len(references) and time.monotonic() < deadline:
             finished, _ = ray.wait(references, num_returns=len(references), timeout=POLL_S, fetch_local=False)
             told(len(finished))
-        return [self._result(part, reference, wait_s) for part, reference in calls]
+        # what is finished may lie on another node, and be long in coming
+        fetch_s = dict.fromkeys(finished, wait_s)
+        return [self._result(part, reference, wait_s, fetch_s.get(reference, 0.0)) for part, reference in calls]
 
     def _actor(self, kind: type, share: Share, *args: Reference) -> ActorHandle[Any]:
         options: dict[str, Any] = {"num_cpus": share.cpus, "num_gpus": share.gpus}
@@ -167,9 +169,9 @@ class RayRuntime:
     def _know(self, part: RayPart) -> None:
         self._names[part.handle._actor_id.hex()] = part.name
 
-    def _result(self, part: Part, reference: Reference, wait_s: float) -> Any:
+    def _result(self, part: Part, reference: Reference, wait_s: float, fetch_s: float) -> Any:
         try:
-            return ray.get(reference, timeout=POLL_S)
+            return ray.get(reference, timeout=fetch_s)
         except RayTaskError as error:
             return self._failure(error.cause, part)
         except (RayActorError, ObjectLostError) as error:

@@ -16,7 +16,7 @@ from eigen2.tracking.jsonl import JsonLines, read_rows
 from eigen2.tracking.progress import Progress
 from eigen2.tracking.sink import Broadcast, Row, Sink
 from eigen2.tracking.wandb_sink import WandbSink
-from eigen2.training.checkpoint import generations_saved
+from eigen2.training.checkpoint import Archive, fingerprint, generations_saved
 from eigen2.training.cluster import nodes, share_of_member
 from eigen2.training.ray_metrics import RayMetrics
 from eigen2.training.run_folder import RunFolder
@@ -39,7 +39,10 @@ class Resume:
 
     @classmethod
     def find(cls, run: str) -> "Resume":
-        """From `RUN` (its newest complete checkpoint) or `RUN@GEN`. Raises RunError if there is no such checkpoint."""
+        """From `RUN` (its newest complete checkpoint) or `RUN@GEN`.
+
+        Raises RunError if there is no such checkpoint, or if it is damaged or of another config or version.
+        """
         path, at, wanted = run.rpartition("@") if "@" in Path(run).name else (run, "", "")
         folder, config = RunFolder.open(Path(path))
         saved = generations_saved(folder.checkpoints)
@@ -47,7 +50,9 @@ class Resume:
             raise RunError(f"run {path} has no checkpoint of generation {wanted!r}, only of {saved or 'none'}")
         if not at and not saved:
             return cls(folder, config, 0)
-        return cls(folder, config, int(wanted) if at else saved[-1])
+        generation = int(wanted) if at else saved[-1]
+        Archive(folder.checkpoints, config.checkpoint.keep, fingerprint(config)).require_whole(generation)
+        return cls(folder, config, generation)
 
 
 class Session:

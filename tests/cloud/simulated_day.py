@@ -48,6 +48,12 @@ NOISE = re.compile(
     r"Permanently added|bash: (cannot set terminal|no job control)|Shared connection|^sent \d|^total size|"
     r"^sending incremental|^\S+/?$"
 )
+SWEEP: dict[str, Any] = {
+    "method": "random",
+    "metric": {"name": "validation/sharpe_ratio", "goal": "maximize"},
+    "parameters": {"actor_lr": {"values": [0.001, 0.0001]}},
+}
+SMALLER = {"population_size": 2, "gradient_steps_per_generation": 30, "num_generations": 2}
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -87,6 +93,9 @@ class Day:
 
     def on_head(self, command: str) -> str:
         return self.type("ray", "exec", str(self.config), command)
+
+    def cloud(self, action: str, *words: str, where: Path = ROOT) -> str:
+        return self.type("eigen2", "cloud", action, "--cluster", str(self.config), *words, where=where)
 
     def until(self, what: str, happened: Callable[[], Any], wait_s: float = 120) -> Any:
         """Wait for something; the day ends badly if it doesn't happen."""
@@ -145,7 +154,10 @@ def prepare(folder: Path) -> None:
     subprocess.run(["mount", "--make-rprivate", "/"], check=True, timeout=10)
     (folder / "day").mkdir()
     write_market(folder / "day" / "market.csv")
-    (folder / "day" / "run.yaml").write_text(yaml.safe_dump(SMALL | RUN))
+    source = {"source": "/root/day/market.csv"}
+    (folder / "day" / "run.yaml").write_text(yaml.safe_dump(SMALL | RUN | source))
+    (folder / "day" / "base.yaml").write_text(yaml.safe_dump(SMALL | RUN | source | SMALLER))
+    (folder / "day" / "sweep.yaml").write_text(yaml.safe_dump(SWEEP))
     kept = [folder, ROOT, Path(sys.prefix), Path(sys.base_prefix)]
     shell = ["mount -t tmpfs tmpfs /mnt"]
     shell += [f"mkdir /mnt/{number}; mount --bind {path} /mnt/{number}" for number, path in enumerate(kept)]
@@ -157,16 +169,16 @@ def prepare(folder: Path) -> None:
 
 
 @contextmanager
-def tunnel(day: Day) -> Iterator[None]:
-    """`ray dashboard` in another terminal."""
-    command = ["ray", "dashboard", str(day.config), "-p", str(PORT)]
+def tunnel(day: Day, *command: str) -> Iterator[None]:
+    """A tunnel to the dashboard in another terminal: `ray dashboard`, or another command that opens one."""
+    command = command or ("ray", "dashboard", str(day.config), "-p", str(PORT))
     say(f"$ {' '.join(command)} &")
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     day.until("the dashboard answers", lambda: status(None) is not None, 40)
     yield
-    process.kill()
+    process.terminate()
     process.wait()
 
 
@@ -198,27 +210,41 @@ def banner(port: int) -> str:
         return connection.recv(8).decode()
 
 
-def secrets_found(day: Day) -> dict[str, list[str]]:
-    """Where each secret lies: files of every pod and of the volume, command lines, environments of pods' processes."""
+def look_for_secrets(day: Day) -> None:
+    """Note where each secret lies: files of every pod and of the volume, command lines, environments of processes."""
     token = Path("~/.ray/auth_token").expanduser().read_text().strip()
     planted = {"RUNPOD_API_KEY": KEY, "WANDB_API_KEY": WANDB_KEY, "the token": token}
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = day.seen.setdefault("secrets", {})
+    places = [*files_of(day), *processes()]
     for name, secret in planted.items():
-        places = [where for where, content in [*files_of(day), *processes()] if secret.encode() in content]
-        found[name] = sorted(set(places))
-    return found
+        here = {where for where, content in places if secret.encode() in content}
+        found[name] = sorted({*found.get(name, []), *here})
 
 
 def files_of(day: Day) -> Iterator[tuple[str, bytes]]:
     """(where, content) of every file that belongs to a pod, and of the volume's."""
     for pod_id in [*day.pods("head"), *day.pods("worker")]:
         root, kind = day.world.pods[pod_id].root, "head" if pod_id in day.pods("head") else "worker"
-        for path in [path for top in ("tmp", "root", "run") for path in (root / top).rglob("*")]:
-            if path.is_file() and not path.is_symlink():
-                yield f"{kind}:/{path.relative_to(root)} {path.stat().st_mode & 0o777:o}", path.read_bytes()
+        for path in [path for top in ("tmp", "root", "run") for path in own_files(root / top)]:
+            yield from content_of(path, f"{kind}:/{path.relative_to(root)}")
     for path in day.world.volume.rglob("*"):
-        if path.is_file():
-            yield f"volume:{path.name}", path.read_bytes()
+        yield from content_of(path, f"volume:{path.name}")
+
+
+def own_files(folder: Path) -> Iterator[Path]:
+    """Files of a pod; not those of the Python installation that it shares with this machine."""
+    device = folder.stat().st_dev
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if (Path(where) / name).lstat().st_dev == device]
+        yield from (Path(where) / name for name in names)
+
+
+def content_of(path: Path, where: str) -> Iterator[tuple[str, bytes]]:
+    try:
+        if path.is_file() and not path.is_symlink():
+            yield f"{where} {path.stat().st_mode & 0o777:o}", path.read_bytes()
+    except OSError:
+        return  # a temporary file that is gone by now
 
 
 def processes() -> Iterator[tuple[str, bytes]]:
@@ -251,67 +277,95 @@ def busiest_worker(day: Day) -> str:
 
 
 def long_day(day: Day) -> None:
-    """Up, a population on two pods, one of them lost, idle, down."""
+    """Up, a population on two pods, one of them lost, idle, a sweep, and a budget that takes everything down."""
     day.type("ray", "up", "-y", str(day.config))
     day.seen["code"] = day.on_head("python -c 'import eigen2; print(eigen2.__file__)'")
     day.type("eigen2", "cloud", "list")
     with tunnel(day):
         token = Path("~/.ray/auth_token").expanduser().read_text().strip()
         day.seen["status"] = {"none": status(None), "wrong": status("wrong"), "right": status(token)}
-        job = "cd ~/day && eigen2 train run.yaml"
-        address = f"http://127.0.0.1:{PORT}"
-        day.type(
-            "ray", "job", "submit", "--address", address, "--no-wait", "--submission-id", "day", "--", "bash", "-c", job
-        )
-        day.until("two workers", lambda: len(day.pods("worker")) == 2)
-        day.until("two generations", lambda: day.generations() >= 2, 180)
-        doomed = busiest_worker(day)
-        before = day.generations()
-        say(f"# pod {doomed} is lost in generation {before}")
-        with day.account.lock:
-            day.account.pods.pop(doomed).machine.end()
-        day.until("a replacement", lambda: len(day.pods("worker")) == 2)
-        ports = open_ports()
-        day.seen["pods when scanned"], day.seen["banners"] = len(day.account.pods), [banner(port) for port in ports]
-        day.on_head("ray status")
-        day.until("the run is done", lambda: (day.metrics.parent / "results.txt").exists(), 240)
-        day.seen["generations"] = [before, day.generations()]
-        day.type("ray", "job", "logs", "--address", address, "day")
-        day.type("eigen2", "cloud", "pull", "--cluster", str(day.config), "day", where=day.folder)
-        day.seen["secrets"] = secrets_found(day)
-        day.until("idle workers are given back", lambda: not day.pods("worker"), 180)
-    day.seen["cost"] = json.loads(day.metrics.read_text().splitlines()[-1]).get("cost/total")
-    day.type("ray", "up", "-y", "--no-restart", str(day.config))
+        a_population(day)
+    day.cloud("logs", "day")
+    day.cloud("pull", "day", where=day.folder)
+    look_for_secrets(day)
+    rows = [json.loads(line) for line in day.metrics.read_text().splitlines()]
+    day.seen["cost"] = {"total": rows[-1]["cost/total"], "generations": [row["cost/generation"] for row in rows]}
+    day.until("idle workers are given back", lambda: not day.pods("worker"), 240)
+    a_sweep(day)
+    a_budget(day)
+
+
+def a_population(day: Day) -> None:
+    """Four members on two pods, one of which is lost; what the outside reaches, and where secrets lie, meanwhile."""
+    address = ("--address", f"http://127.0.0.1:{PORT}", "--submission-id", "day")
+    day.type("ray", "job", "submit", *address, "--no-wait", "--", "bash", "-c", "cd ~/day && eigen2 train run.yaml")
+    day.until("two workers", lambda: len(day.pods("worker")) == 2)
+    day.until("two generations", lambda: day.generations() >= 2, 240)
+    doomed = busiest_worker(day)
+    before = day.generations()
+    say(f"# pod {doomed} is lost in generation {before}")
+    with day.account.lock:
+        day.account.pods.pop(doomed).machine.end()
+    day.until("a replacement", lambda: len(day.pods("worker")) == 2)
+    # the run can't go on before the replacement has joined: both workers are there to be looked at
+    ports = open_ports()
+    day.seen["pods when scanned"], day.seen["banners"] = len(day.account.pods), [banner(port) for port in ports]
+    look_for_secrets(day)
+    day.on_head("ray status")
+    day.until("the run is done", lambda: (day.metrics.parent / "results.txt").exists(), 300)
+    day.seen["generations"] = [before, day.generations()]
+
+
+def a_sweep(day: Day) -> None:
+    """Two trials that need a pod each, on a cluster that has none yet."""
+    words = ["/root/day/sweep.yaml", "--config", "/root/day/base.yaml", "--name", "day", "--samples", "2"]
+    day.cloud("submit", "--no-wait", "--", "python", "-m", "tune.sweep", *words, "--concurrent", "2")
+    day.until("two workers for two trials", lambda: len(day.pods("worker")) == 2)
+    day.cloud("jobs")
+    trials = day.world.volume / "sweeps/day/trials.jsonl"
+    day.until("both trials are done", lambda: len(finished(trials)) == 2, 240)
+    day.seen["trials"] = finished(trials)
+    day.cloud("pull", "--sweep", "day", where=day.folder)
+
+
+def finished(trials: Path) -> list[str]:
+    """Names of the trials that came to their end."""
+    rows = [json.loads(line) for line in trials.read_text().splitlines()] if trials.exists() else []
+    return sorted({row["trial"] for row in rows if row["state"] == "finished"})
+
+
+def a_budget(day: Day) -> None:
+    """A run with a budget of seconds: it stops at a checkpoint, and the head takes the cluster down by itself."""
+    changed = ("--name", "budget", "--set", "run.num_generations=500")
+    budget = ("--no-wait", "--max-hours", "0.004", "--max-cost", "50")
+    day.cloud("submit", *budget, "--", "train", "/root/day/base.yaml", *changed)
+    day.until("the cluster is gone", lambda: not day.account.pods, 240)
+    run = day.world.volume / "runs" / "budget"
+    rows = (run / "metrics.jsonl").read_text().splitlines()
+    checkpoints = sorted(path.name for path in (run / "checkpoints").glob("gen_*"))
+    day.seen["budget"] = {"rows": len(rows), "newest checkpoint": checkpoints[-1]}
 
 
 def short_day(day: Day) -> None:
-    """Up with one worker, which is lost and replaced."""
+    """Up with one worker, which is lost and replaced; our own tunnel, the preflight, a job that is stopped; down."""
     config = yaml.safe_load(day.config.read_text())
     config["available_node_types"]["worker"]["min_workers"] = 1
     day.config.write_text(yaml.safe_dump(config, sort_keys=False))
     day.type("ray", "up", "-y", str(day.config))
     (first,) = day.until("a worker", lambda: day.pods("worker"))
     day.until("it joins", lambda: alive(day, first))
+    day.seen["preflight"] = day.cloud("submit", "--", "doctor", "--cluster", "--runs-dir", f"{VOLUME}/runs")
     with day.account.lock:
         day.account.pods.pop(first).machine.end()
     (second,) = day.until("a replacement", lambda: [pod for pod in day.pods("worker") if pod != first])
     day.until("it joins", lambda: alive(day, second))
-
-
-def budget_day(day: Day) -> None:
-    """A run with a budget of seconds: it stops at a checkpoint, and the head takes the cluster down by itself."""
-    day.type("ray", "up", "-y", str(day.config))
-    train = ["train", "/root/day/run.yaml", "--set", "data.source=/root/day/market.csv", "--name", "budget"]
-    train += ["--set", "run.num_generations=500"]
-    day.type(
-        "eigen2", "cloud", "submit", "--no-wait", "--max-hours", "0.005", "--cluster", str(day.config), "--", *train
-    )
-    day.type("eigen2", "cloud", "jobs", "--cluster", str(day.config))
-    day.until("the cluster is gone", lambda: not day.account.pods, 180)
-    run = day.world.volume / "runs" / "budget"
-    rows = (run / "metrics.jsonl").read_text().splitlines()
-    checkpoints = sorted(path.name for path in (run / "checkpoints").glob("gen_*"))
-    day.seen["budget"] = {"rows": len(rows), "newest checkpoint": checkpoints[-1]}
+    with tunnel(day, "eigen2", "cloud", "dashboard", "--cluster", str(day.config), "--port", str(PORT)):
+        day.seen["status"] = status(None)
+    day.type("ray", "up", "-y", "--no-restart", str(day.config))
+    told = day.cloud("submit", "--no-wait", "--", "sleep", "600")
+    (job,) = re.findall(r"job (\S+);", told)
+    day.cloud("stop", job)
+    day.until("the job is stopped", lambda: "STOPPED" in day.cloud("jobs"))
 
 
 def alive(day: Day, pod_id: str) -> bool:
@@ -324,7 +378,6 @@ def alive(day: Day, pod_id: str) -> bool:
 DAYS: dict[str, tuple[str, Callable[[Day], None]]] = {  # name: the autoscaler's version, and what happens
     "long": ("2", long_day),
     "short": ("1", short_day),
-    "budget": ("2", budget_day),
 }
 
 

@@ -13,11 +13,11 @@ from ray.cluster_utils import Cluster
 
 from eigen2.config import ResourcesConfig
 from eigen2.errors import ResourceError
-from eigen2.training.cluster import Node
-from eigen2.training.room import Room, nodes_to_come, one_for_all
+from eigen2.training.cluster import Node, nodes
+from eigen2.training.room import Room, nodes_in_reach, one_for_all, workers_to_come
 from eigen2.training.runtime import RayRuntime, Share
 
-LAUNCHED = {
+LAUNCHED: dict[str, Any] = {
     "head_node_type": "head",
     "max_workers": 3,
     "available_node_types": {
@@ -48,9 +48,17 @@ def resources(**changed: Any) -> ResourcesConfig:
     return ResourcesConfig(address="auto", cpus_per_member=1, use_gpu="never", **changed)
 
 
-def test_what_may_come_is_the_head_and_all_workers(launched: Path, tmp_path: Path) -> None:
-    assert nodes_to_come(launched) == [Node(1, 0), Node(2, 1), Node(2, 1)]
-    assert nodes_to_come(tmp_path / "nothing") == []
+def test_what_may_come_is_all_workers_of_all_kinds_as_far_as_the_cluster_may_grow() -> None:
+    assert workers_to_come(LAUNCHED) == [Node(2, 1), Node(2, 1)]
+    kinds = {**LAUNCHED["available_node_types"], "big": {"resources": {"CPU": 8}, "max_workers": 2}}
+    assert workers_to_come({**LAUNCHED, "available_node_types": kinds}) == [Node(2, 1), Node(2, 1), Node(8, 0)]
+
+
+def test_the_head_in_reach_is_as_it_was_found(cluster: Cluster, launched: Path, tmp_path: Path) -> None:
+    (head,) = present = nodes()
+    assert nodes_in_reach(resources(), present, launched) == [head, Node(2, 1), Node(2, 1)]
+    assert nodes_in_reach(resources(), present, tmp_path / "nothing") == present
+    assert nodes_in_reach(ResourcesConfig(), present, launched) == present
 
 
 def test_members_go_where_all_of_them_fit() -> None:

@@ -55,11 +55,6 @@ def short_day(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     return day(tmp_path_factory.mktemp("short"), "short")
 
 
-@pytest.fixture(scope="module")
-def budget(tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    return day(tmp_path_factory.mktemp("budget"), "budget")
-
-
 def test_the_pushed_code_ran(long_day: Seen) -> None:
     assert "/root/eigen2/eigen2/__init__.py" in long_day["code"]
 
@@ -90,7 +85,9 @@ def test_a_pod_lost_within_a_generation_changes_no_number(long_day: Seen, tmp_pa
 
 
 def test_the_cost_was_told(long_day: Seen) -> None:
-    assert long_day["cost"] > 0
+    total, generations = long_day["cost"]["total"], long_day["cost"]["generations"]
+    assert min(generations) >= 0
+    assert total > sum(generations) > 0, "the pods were there before the run began"
 
 
 def test_only_ssh_can_be_reached_from_outside(long_day: Seen) -> None:
@@ -114,11 +111,27 @@ def test_the_older_autoscaler_replaces_a_lost_worker_too(short_day: Seen) -> Non
     assert short_day["broken"] == []
 
 
-def test_a_budget_ends_the_run_at_a_checkpoint_and_takes_the_cluster_down(budget: Seen) -> None:
-    assert budget["left"] == []
-    rows = budget["budget"]["rows"]
+def test_a_second_up_a_tunnel_and_a_stopped_job(short_day: Seen) -> None:
+    assert short_day["status"] == 401, "through `eigen2 cloud dashboard`"
+    assert "STOPPED" in short_day["transcript"]
+
+
+def test_the_preflight_finds_nothing_wrong_with_the_pods(short_day: Seen) -> None:
+    assert "FAIL" not in short_day["preflight"]
+    assert "on 2 nodes" in short_day["preflight"]
+    assert "the cluster answers nobody without it" in short_day["preflight"]
+
+
+def test_a_sweep_had_workers_rented_for_its_trials_and_came_home(long_day: Seen) -> None:
+    assert len(long_day["trials"]) == 2
+    there, here = (long_day["folder"] / top / "day/trials.jsonl" for top in ("volume/sweeps", "sweeps"))
+    assert here.read_bytes() in there.read_bytes()
+
+
+def test_a_budget_ends_the_run_at_a_checkpoint_and_the_head_takes_the_cluster_down(long_day: Seen) -> None:
+    rows = long_day["budget"]["rows"]
     assert 0 < rows < 500
-    assert budget["budget"]["newest checkpoint"] == f"gen_{rows:06d}"
+    assert long_day["budget"]["newest checkpoint"] == f"gen_{rows:06d}"
 
 
 def test_a_run_was_brought_home(long_day: Seen) -> None:

@@ -13,7 +13,10 @@ DOWN = 503
 
 
 class S3(ThreadingHTTPServer):
-    """Objects by bucket/key. While `down`, every request is refused; `asked` counts the requests."""
+    """Objects by bucket/key. While `down`, every request is refused; unless `flowing`, it waits for its answer.
+
+    asked: counts the requests.
+    """
 
     daemon_threads = True
 
@@ -22,6 +25,8 @@ class S3(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.parts: dict[str, dict[int, bytes]] = {}
         self.down, self.asked = False, 0
+        self.flowing = threading.Event()
+        self.flowing.set()
         self.authorizations: set[str] = set()
         self.lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -57,6 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         body = self._body()
+        self.server.flowing.wait()
         with self.server.lock:
             self.server.asked += 1
             self.server.authorizations.add(self.headers.get("Authorization", ""))

@@ -20,14 +20,17 @@ from rich.console import Console
 
 from eigen2.config import ResourcesConfig
 from eigen2.training.cluster import connect
+from eigen2.training.crew import ATTEMPTS
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import RayRuntime
 from eigen2.training.trainer import Trainer
-from tests.faults.test_losses import SHARE, Saboteur, objects_held, process_of
+from tests.faults.held import memory_held, objects_held
+from tests.faults.test_losses import SHARE, Saboteur, process_of
 from tests.training.small import MARKET, assert_same_run, make_session, small_config
 
-SIZE: dict[str, Any] = {"population_size": 3, "keep": 3, "wait_s": 120.0, "min_patience_s": 4.0, "patience": 4.0}
-POSTS = 4  # three members and the replay buffer
+MEMBERS = 3
+SIZE: dict[str, Any] = {"population_size": MEMBERS, "keep": 3, "wait_s": 120.0, "min_patience_s": 5.0, "patience": 4.0}
+POSTS = MEMBERS + 1  # with the replay buffer
 HANGS = 0.25  # share of the faults that stop a process instead of killing it
 ENOUGH = 100_000  # generations, more than any soak has time for
 
@@ -40,17 +43,26 @@ class Sniper(threading.Thread):
         self._trainer, self._every_s = trainer, every_s
         self._rng = np.random.default_rng(0)
         self.faults: Counter[str] = Counter()
+        self._strikes: Counter[tuple[int, int]] = Counter()  # by generation and post
         self.over = threading.Event()
 
     def run(self) -> None:
         while not self.over.wait(self._every_s):
             how = signal.SIGSTOP if self._rng.random() < HANGS else signal.SIGKILL
             for post in self._rng.choice(POSTS, size=self._rng.choice([1, 2], p=[0.8, 0.2]), replace=False):
+                if not self._may_strike(int(post)):
+                    continue
                 try:
                     os.kill(process_of(self._trainer, int(post)), how)
                 except (ray.exceptions.RayError, ProcessLookupError):
                     continue  # the target is being made anew
                 self.faults[f"{how.name} of {'the replay buffer' if post == POSTS - 1 else 'a member'}"] += 1
+
+    def _may_strike(self, post: int) -> bool:
+        """Whether a part would not count as poisoned, however long a generation takes."""
+        struck = self._trainer.progress.generation, post
+        self._strikes[struck] += 1
+        return self._strikes[struck] < ATTEMPTS
 
 
 def soak(folder: Path, seconds: float, generations: int, every_s: float) -> dict[str, Any]:
@@ -79,11 +91,9 @@ def soak(folder: Path, seconds: float, generations: int, every_s: float) -> dict
     }
 
 
-def held_by(trainer: Trainer) -> dict[str, int]:
-    """Resident memory of driver, a member and the replay buffer, MB; objects in the object store."""
-    processes = {"driver": os.getpid(), "member": process_of(trainer, 0), "replay": process_of(trainer, POSTS - 1)}
-    pages = {name: int(Path(f"/proc/{process}/statm").read_text().split()[1]) for name, process in processes.items()}
-    return {**{name: count * 4096 // 10**6 for name, count in pages.items()}, "objects": objects_held()[0]}
+def held_by(trainer: Trainer) -> dict[str, float]:
+    """Resident memory of driver, a member, the replay buffer and the vault, MB; objects in the object store."""
+    return {**memory_held(trainer, MEMBERS), "objects": objects_held()[0]}
 
 
 def main() -> int:

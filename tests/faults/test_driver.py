@@ -1,6 +1,7 @@
 """The driver itself is killed or asked to stop; the resumed run is the run that was never stopped."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -11,10 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eigen2.training.checkpoint import folder_name
 from eigen2.training.run_folder import RunFolder
+from eigen2.training.storage import MANIFEST
 from tests.training.small import SMALL, assert_same_run, rows_of
+from tests.tune.test_agent import KEY, Server, needs_stub
 
-GENERATIONS = 4
+GENERATIONS = 12  # more than pass while a signal is on its way
+LIMIT_S = 480
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +50,20 @@ def settings(market_file: Path, runs: Path) -> list[str]:
     return [str(config)]
 
 
-def start_and_stop(market_file: Path, runs: Path, how: signal.Signals) -> tuple[RunFolder, int]:
+def start_and_stop(
+    market_file: Path, runs: Path, how: signal.Signals, *changed: str, environment: dict[str, str] | None = None
+) -> tuple[RunFolder, int]:
     """Start a run and signal its driver once two generations have their rows; returns its exit code."""
-    process = subprocess.Popen(command(*settings(market_file, runs), "--name", "run"), stderr=subprocess.DEVNULL)
+    line = command(*settings(market_file, runs), "--name", "run", *changed)
+    process = subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL)
     folder = RunFolder(runs / "run")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + LIMIT_S
     while not (folder.metrics.exists() and len(folder.metrics.read_text().splitlines()) >= 2):
         assert process.poll() is None, "the run ended before it could be stopped"
         assert time.monotonic() < deadline, "the run never got to its second generation"
         time.sleep(0.01)
     os.kill(process.pid, how)
-    return folder, process.wait(timeout=60)
+    return folder, process.wait(timeout=LIMIT_S)
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +81,33 @@ def test_stopped_and_resumed(tmp_path: Path, market_file: Path, uninterrupted: R
     subprocess.run(command("--resume", str(folder.path)), check=True, stderr=subprocess.DEVNULL)
     assert_same_run(folder, uninterrupted)
     assert folder.trades.read_bytes() == uninterrupted.trades.read_bytes()
+    assert states_of(folder) == states_of(uninterrupted)
+
+
+def states_of(folder: RunFolder) -> dict[str, str]:
+    """Checksums of all that the last checkpoint holds: members, replay buffer, champion and counters."""
+    found = json.loads((folder.checkpoints / folder_name(GENERATIONS) / MANIFEST).read_bytes())["files"]
+    assert {"replay.safetensors", "champion.safetensors", "progress.json"} < found.keys()
+    return dict(found)
+
+
+@needs_stub
+def test_one_w_and_b_run_whatever_happens_to_its_driver(tmp_path: Path, market_file: Path) -> None:
+    """Killed with rows on their way, and resumed: each generation is there once, with the numbers of metrics.jsonl."""
+    server = Server(tmp_path)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    environment |= {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.address, "HOME": str(tmp_path)}
+    online = ["--set", "wandb_mode=online"]
+    folder, _ = start_and_stop(market_file, tmp_path / "runs", signal.SIGKILL, *online, environment=environment)
+    resumed = subprocess.run(
+        command("--resume", str(folder.path)), env=environment, capture_output=True, text=True, check=False
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    server.stop()
+    (run,) = server.runs()
+    assert run["id"] == folder.identity()
+    assert [step["generation"] for step in run["history"]] == list(range(GENERATIONS))
+    for step, row in zip(run["history"], rows_of(folder), strict=True):
+        numbers = {name: value for name, value in row.items() if value is not None and not name.startswith("time/")}
+        assert {name: step[name] for name in numbers} == numbers
+    assert KEY not in resumed.stdout + resumed.stderr

@@ -17,6 +17,7 @@ from eigen2.training.cluster import connect
 from eigen2.training.guard import HARMLESS_CALL, TOKEN, make_token
 
 ROOT = Path(__file__).parents[2]
+LIMIT_S = 480
 LISTENING = "0A"
 FAMILIES = {"/proc/net/tcp": socket.AF_INET, "/proc/net/tcp6": socket.AF_INET6}
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
@@ -113,7 +114,7 @@ def test_the_search_sees_a_port_on_all_interfaces() -> None:
 @pytest.mark.usefixtures("_local")
 def test_a_local_ray_answers_no_one_without_its_token() -> None:
     with grpc.insecure_channel(ray.get_runtime_context().gcs_address) as channel, pytest.raises(grpc.RpcError) as told:
-        channel.unary_unary(HARMLESS_CALL)(b"", timeout=20)
+        channel.unary_unary(HARMLESS_CALL)(b"", timeout=LIMIT_S)
     assert told.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -125,7 +126,9 @@ def test_a_cluster_that_answers_anyone_is_told(cluster: str, driver: str, warned
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": cluster, TOKEN: "recognisable" * 4}
     command = [sys.executable, "-c", CLUSTER, DRIVER, driver]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert ("takes commands from anyone" in done.stdout) == warned
     assert "recognisable" not in done.stdout + done.stderr

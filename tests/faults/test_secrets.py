@@ -24,7 +24,7 @@ CHANGED = {
     "source": "market.csv",
     "context": [],
 }
-LIMIT_S = 240
+LIMIT_S = 480
 
 
 def write_market(path: Path) -> None:

@@ -1,7 +1,5 @@
 """What each member gets of a cluster, worked out from its machines alone."""
 
-import time
-
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -127,8 +125,7 @@ def test_a_cluster_without_cpus_is_refused() -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1"])
 def test_a_cluster_that_is_not_there_is_named_at_once(address: str) -> None:
-    started = time.monotonic()
+    """By a knock on the port: Ray itself would go on trying for minutes, and say something else."""
     with pytest.raises(ResourceError) as caught:
         connect(ResourcesConfig(address=address))
-    assert str(caught.value).startswith(f"resources.address: {address} can't be reached: ")
-    assert time.monotonic() - started < 20
+    assert str(caught.value).startswith(f"resources.address: {address} can't be reached: [Errno ")

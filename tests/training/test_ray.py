@@ -13,7 +13,7 @@ from eigen2.training.cluster import connect, nodes, share_of_member
 from eigen2.training.runtime import Failure, Part, RayRuntime, Share, gather
 from tests.training.small import assert_same_run, run, small_config
 
-SIZE = {"population_size": 3, "num_generations": 2, "wait_s": 60.0}
+SIZE = {"population_size": 3, "num_generations": 2, "wait_s": 240.0}
 
 
 @pytest.fixture(scope="module", autouse=True)

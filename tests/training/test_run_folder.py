@@ -1,6 +1,7 @@
 """The folder of a run: made once, never overwritten, found again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,26 @@ def test_a_run_goes_on_from_its_newest_checkpoint_or_the_one_named(finished: Run
 def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(finished: RunFolder, wanted: str) -> None:
     with pytest.raises(RunError, match=rf"has no checkpoint of generation '{wanted}', only of \[1, 2, 3\]"):
         Resume.find(f"{finished.path}@{wanted}")
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used_only_if_asked_for(
+    finished: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "run")))
+    damaged = run.checkpoints / "gen_000003" / "replay.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match=r"gen_000003/replay\.safetensors is damaged.*: eigen2 train --resume .*/run@2$"):
+        Resume.find(str(run.path))
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+    assert Resume.find(f"{run.path}@2").generation == 2
+
+
+def test_a_checkpoint_of_another_config_is_refused(finished: RunFolder, tmp_path: Path) -> None:
+    run = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "run")))
+    run.config.write_text(run.config.read_text().replace("seed: 9", "seed: 8"))
+    with pytest.raises(RunError, match=r"gen_000003 was written with another config: .* it was started with$"):
+        Resume.find(str(run.path))
 
 
 def test_a_run_that_saved_nothing_starts_again(tmp_path: Path) -> None:
