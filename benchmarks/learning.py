@@ -46,8 +46,11 @@ BASE: dict[str, Any] = {
     "gradient_steps_per_generation": 32,
     "batch_size": 384,
     "gradient_accumulation_steps": 1,
+    # ten generations are few: large steps
+    "actor_lr": 0.001,
+    "critic_lr": 0.002,
     # wide exploration that does not fade, all of it remembered: members who agree would buy the same few stocks
-    "noise_scale": 1.0,
+    "noise_scale": 0.5,
     "noise_decay": 1.0,
     "buffer_size": 100_000,
     "keep": GENERATIONS,

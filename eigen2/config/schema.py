@@ -167,9 +167,9 @@ class EvolutionConfig(Section):
     """How the next generation is bred."""
 
     population_size: int = Field(8, ge=1, le=4_096, description="members")
-    elite_share: float = Field(0.375, gt=0, le=1, description="share of the population kept as it is")
+    elite_share: float = Field(0.75, gt=0, le=1, description="share of the population kept as it is")
     crossover_share: float = Field(
-        0.375, ge=0, le=1, description="share bred by blend crossover; mutants fill the rest"
+        0.125, ge=0, le=1, description="share bred by blend crossover; mutants fill the rest"
     )
     tournament_size: int = Field(3, ge=1, description="candidates of a tournament for a parent")
     min_blend: float = Field(0.2, ge=0, le=1, description="least share of the first parent in a blend")

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# a wide query looks at few columns from the start: an even average over them hides what one column says
+QUERY_STD = 2.0
 KERNEL = 4  # taps of a convolution: with dilations 1, 4, 16 it sees 64 days
 
 
@@ -67,7 +69,7 @@ class Encoder(nn.Module):
         self.column = nn.Parameter(torch.randn(columns, hidden) * 0.5)
         self.blocks = nn.Sequential(*(CausalBlock(hidden, d) for d in dilations(context_days)))
         self.norm = nn.LayerNorm(hidden)
-        self.query = nn.Parameter(torch.randn(hidden))
+        self.query = nn.Parameter(torch.randn(hidden) * QUERY_STD)
         self.key = nn.Linear(hidden, hidden)
         self.value = nn.Linear(hidden, hidden)
         self.history = sum(block.span for block in self.blocks)  # type: ignore[misc]

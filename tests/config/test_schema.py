@@ -47,7 +47,7 @@ def test_a_config_is_frozen(section: str, field: str) -> None:
         (["trading_days=240"], "slices.trading_days 240 + slices.settlement_days 21 = 261"),
         (["buffer_warmup=200", "buffer_size=100"], "replay.buffer_warmup is 200, above replay.buffer_size 100"),
         (["batch_size=20000"], "gradient_accumulation_steps is 40000, above replay.buffer_size 25000"),
-        (["elite_share=0.7"], "evolution.elite_share 0.7 + evolution.crossover_share 0.375 is above 1"),
+        (["elite_share=0.9"], "evolution.elite_share 0.9 + evolution.crossover_share 0.125 is above 1"),
         (["min_blend=0.9"], "evolution.min_blend is 0.9, above evolution.max_blend 0.8"),
     ],
 )
