@@ -1,5 +1,6 @@
 """Trials on W&B, through Ray's own integration: the same names, steps and ids as a run by hand."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ class TrialsOnWandb(WandbLoggerCallback):
             settings={"silent": True, "console": "off", "finish_timeout": FINISH_TIMEOUT_S},
         )
         self._begun: set[str] = set()
+
+    def setup(self, *args: Any, **options: Any) -> None:
+        if self.kwargs["mode"] == "offline":
+            os.environ["WANDB_MODE"] = "offline"  # Ray asks for a key unless the environment itself says so
+        super().setup(*args, **options)
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         """Log a generation; after a restart all that the trial has behind it, of which W&B drops what it knows."""

@@ -21,6 +21,7 @@ SHARED = Path(os.environ.get("EIGEN2_SHARED", ROOT.parent / "shared"))
 STUB = SHARED / "tools" / "wandb_stub.py"
 KEY = "0123456789abcdef0123456789abcdef01234567"
 METRIC = "fitness/best_ever"
+PATIENCE_S = 400  # with whatever is slow here
 
 needs_stub = pytest.mark.skipif(
     not STUB.exists(), reason=f"needs a stand-in for the W&B server, which is not part of this repository ({STUB})"
@@ -35,7 +36,7 @@ class Server:
         port_file = folder / "port"
         files = ["--port", "0", "--port-file", str(port_file), "--record", str(self._record)]
         self._process = subprocess.Popen([sys.executable, str(STUB), "--quiet", *files, *options])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while not (port_file.exists() and port_file.read_text().strip()):
             assert time.monotonic() < deadline, "the stand-in did not start"
             time.sleep(0.05)
@@ -44,7 +45,7 @@ class Server:
     def stop(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(20)
+            self._process.wait(PATIENCE_S)
 
     def verdict(self, *expected: str) -> tuple[int, str]:
         """The stand-in's own judgement of its record: exit code and text."""
@@ -80,21 +81,23 @@ def start_sweep(server: Server, environment: dict[str, str]) -> tuple[str, dict[
     """Give `sweep.yaml` to the stand-in: the sweep's path, and the environment of its agents."""
     online = environment | {"WANDB_BASE_URL": server.address}
     command = [sys.executable, "-m", "wandb", "sweep", "--project", "p", "--entity", "stub-user", "sweep.yaml"]
-    done = subprocess.run(command, env=online, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=online, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     return (done.stdout + done.stderr).split("wandb agent ")[1].split()[0], online
 
 
-def start_agent(sweep: str, environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "wandb", "agent", sweep]
+def start_agent(
+    sweep: str, environment: dict[str, str], log: Path, *options: str, folder: Path | None = None
+) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "wandb", "agent", *options, sweep]
     with log.open("wb") as file:
-        return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT)
 
 
 def wait_for(*agents: "subprocess.Popen[bytes]") -> None:
     try:
         for agent in agents:
-            agent.wait(150)
+            agent.wait(PATIENCE_S)
     finally:
         for agent in agents:
             agent.kill()
@@ -127,16 +130,20 @@ def test_an_agent_trains_the_runs_of_a_sweep(tmp_path: Path, environment: dict[s
 
 @needs_stub
 def test_hyperband_stops_the_worse_of_two_agents_runs(tmp_path: Path, environment: dict[str, str]) -> None:
+    """The better run is over before the worse one begins, which would go on for days: only a stop ends it."""
     sweep = {
         "early_terminate": {"type": "hyperband", "max_iter": 6, "eta": 3, "s": 1},  # one rung, at 2
-        "parameters": {"seed": {"values": [1, 2]}, "num_generations": {"value": 200}},
+        "parameters": {"seed": {"values": [1, 2]}},  # one for each run
     }
-    lay_down(tmp_path, sweep)
+    lay_down(tmp_path, sweep, num_generations=2, loss_penalty_multiplier=1)
+    machine = tmp_path / "other"
+    machine.mkdir()
+    lay_down(machine, sweep, num_generations=100_000, loss_penalty_multiplier=100)
     server = Server(tmp_path, "--run-cap", "2", "--stop-rule", "hyperband")
     try:
         path, online = start_sweep(server, environment)
-        agents = [start_agent(path, online, tmp_path / f"agent{number}.log") for number in range(2)]
-        wait_for(*agents)
+        wait_for(start_agent(path, online, tmp_path / "better.log", "--count", "1"))
+        wait_for(start_agent(path, online, tmp_path / "worse.log", "--count", "1", folder=machine))
         code, verdict = server.verdict("--expect-runs", "2", "--expect-stopped", "1", "--expect-metric", METRIC)
         assert code == 0, verdict
     finally:
@@ -144,19 +151,19 @@ def test_hyperband_stops_the_worse_of_two_agents_runs(tmp_path: Path, environmen
     (stopped,) = [run for run in server.runs() if run["stop"]]
     (better,) = [run for run in server.runs() if not run["stop"]]
     assert (stopped["state"], stopped["exitcode"]) == ("finished", 0)
-    folder = RunFolder(tmp_path / "runs" / f"{path.rpartition('/')[2]}-{stopped['id']}")
+    folder = RunFolder(machine / "runs" / f"{path.rpartition('/')[2]}-{stopped['id']}")
     trained = len(rows_of(folder))
-    assert trained < 200
-    assert stopped["summary"]["stopped_after"] == trained
-    assert stopped["history_rows"] == trained, "every generation reached the server before the end"
+    # the signal may come between a generation's row and its count
+    assert 2 <= stopped["summary"]["stopped_after"] <= trained <= stopped["summary"]["stopped_after"] + 1
+    assert stopped["history_rows"] in (trained - 1, trained), "every generation reached the server before the end"
     assert len(list(folder.checkpoints.glob("gen_*"))) > 0
-    assert better["history_rows"] == 200
+    assert better["history_rows"] == 2
 
 
 def test_without_a_sweep_it_is_one_run_with_middle_values(tmp_path: Path, environment: dict[str, str]) -> None:
     lay_down(tmp_path, {"parameters": {"gamma": {"values": [0.9, 0.95, 0.99]}}}, num_generations=2)
     command = [sys.executable, "-m", "tune.agent", "--config", "base.yaml", "--sweep-file", "sweep.yaml"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     (path,) = (tmp_path / "runs").iterdir()
     folder, config = RunFolder.open(path)
@@ -168,6 +175,6 @@ def test_without_a_sweep_it_is_one_run_with_middle_values(tmp_path: Path, enviro
 def test_values_that_no_run_can_have_are_refused(tmp_path: Path, environment: dict[str, str]) -> None:
     lay_down(tmp_path, population_size=0)
     command = [sys.executable, "-m", "tune.agent", "--config", "base.yaml", "--sweep-file", "sweep.yaml"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 2
     assert "evolution.population_size is 0" in done.stderr
