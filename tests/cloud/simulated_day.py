@@ -30,17 +30,18 @@ ROOT = Path(__file__).parents[2]
 WANDB_KEY = "wandbplanted" + "0b" * 14
 PORT = 8266  # of the dashboard on the laptop
 IDLE_MINUTES = 0.25
-COMMAND_S = 240
+COMMAND_S = 400
+PATIENCE_S = 400  # with whatever is slow here
 RUN: dict[str, Any] = {
     "name": "day",
     "runs_dir": f"{VOLUME}/runs",
     "source": "market.csv",
     "context": [],
     "population_size": 4,
-    "num_generations": 8,
+    "num_generations": 12,
     "gradient_steps_per_generation": 60,
     "cpus_per_member": 1,
-    "wait_s": 120,
+    "wait_s": 600,  # a pod has to be rented, started and filled meanwhile, on however slow a machine
     "address": "auto",
 }
 NOISE = re.compile(
@@ -54,6 +55,7 @@ SWEEP: dict[str, Any] = {
     "parameters": {"actor_lr": {"values": [0.001, 0.0001]}},
 }
 SMALLER = {"population_size": 2, "gradient_steps_per_generation": 30, "num_generations": 2}
+FAILED = re.compile(r"^(eigen2: .* were asked for|tune\.sweep: )", re.MULTILINE)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -97,15 +99,30 @@ class Day:
     def cloud(self, action: str, *words: str, where: Path = ROOT) -> str:
         return self.type("eigen2", "cloud", action, "--cluster", str(self.config), *words, where=where)
 
-    def until(self, what: str, happened: Callable[[], Any], wait_s: float = 120) -> Any:
-        """Wait for something; the day ends badly if it doesn't happen."""
+    def until(self, what: str, happened: Callable[[], Any]) -> Any:
+        """Wait for something; the day ends badly if it doesn't happen, or if the run has failed."""
         started = time.monotonic()
         while not (found := happened()):
-            if time.monotonic() - started > wait_s:
+            if self.failed() or time.monotonic() - started > PATIENCE_S:
+                self.explain()
                 raise SystemExit(f"never: {what}")
             time.sleep(0.5)
         say(f"# {what}: after {time.monotonic() - started:.0f} s")
         return found
+
+    def failed(self) -> bool:
+        """Whether the run or the sweep gave up; read from the job's log, which asks nobody."""
+        logs = [log.read_text(errors="replace") for folder in self.logs() for log in folder.glob("job-driver-*.log")]
+        return any(FAILED.search(log) for log in logs)
+
+    def explain(self) -> None:
+        """Print the ends of the logs that say why something did not happen."""
+        for folder in self.logs():
+            for log in [*folder.glob("job-driver-*.log"), *folder.glob("monitor*.log")]:
+                say(f"# {log.name}:\n{log.read_text(errors='replace')[-2000:]}")
+
+    def logs(self) -> list[Path]:
+        return [self.world.pods[head].root / "tmp/ray/session_latest/logs" for head in self.pods("head")]
 
     def pods(self, kind: str) -> list[str]:
         return [pod.id for pod in list(self.account.pods.values()) if f"-{kind}-" in pod.body["name"]]
@@ -176,7 +193,7 @@ def tunnel(day: Day, *command: str) -> Iterator[None]:
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    day.until("the dashboard answers", lambda: status(None) is not None, 40)
+    day.until("the dashboard answers", lambda: status(None) is not None)
     yield
     process.terminate()
     process.wait()
@@ -290,7 +307,7 @@ def long_day(day: Day) -> None:
     look_for_secrets(day)
     rows = [json.loads(line) for line in day.metrics.read_text().splitlines()]
     day.seen["cost"] = {"total": rows[-1]["cost/total"], "generations": [row["cost/generation"] for row in rows]}
-    day.until("idle workers are given back", lambda: not day.pods("worker"), 240)
+    day.until("idle workers are given back", lambda: not day.pods("worker"))
     a_sweep(day)
     a_budget(day)
 
@@ -300,7 +317,7 @@ def a_population(day: Day) -> None:
     address = ("--address", f"http://127.0.0.1:{PORT}", "--submission-id", "day")
     day.type("ray", "job", "submit", *address, "--no-wait", "--", "bash", "-c", "cd ~/day && eigen2 train run.yaml")
     day.until("two workers", lambda: len(day.pods("worker")) == 2)
-    day.until("two generations", lambda: day.generations() >= 2, 240)
+    day.until("two generations", lambda: day.generations() >= 2)
     doomed = busiest_worker(day)
     before = day.generations()
     say(f"# pod {doomed} is lost in generation {before}")
@@ -312,7 +329,7 @@ def a_population(day: Day) -> None:
     day.seen["pods when scanned"], day.seen["banners"] = len(day.account.pods), [banner(port) for port in ports]
     look_for_secrets(day)
     day.on_head("ray status")
-    day.until("the run is done", lambda: (day.metrics.parent / "results.txt").exists(), 300)
+    day.until("the run is done", lambda: (day.metrics.parent / "results.txt").exists())
     day.seen["generations"] = [before, day.generations()]
 
 
@@ -323,7 +340,7 @@ def a_sweep(day: Day) -> None:
     day.until("two workers for two trials", lambda: len(day.pods("worker")) == 2)
     day.cloud("jobs")
     trials = day.world.volume / "sweeps/day/trials.jsonl"
-    day.until("both trials are done", lambda: len(finished(trials)) == 2, 240)
+    day.until("both trials are done", lambda: len(finished(trials)) == 2)
     day.seen["trials"] = finished(trials)
     day.cloud("pull", "--sweep", "day", where=day.folder)
 
@@ -339,7 +356,7 @@ def a_budget(day: Day) -> None:
     changed = ("--name", "budget", "--set", "run.num_generations=500")
     budget = ("--no-wait", "--max-hours", "0.004", "--max-cost", "50")
     day.cloud("submit", *budget, "--", "train", "/root/day/base.yaml", *changed)
-    day.until("the cluster is gone", lambda: not day.account.pods, 240)
+    day.until("the cluster is gone", lambda: not day.account.pods)
     run = day.world.volume / "runs" / "budget"
     rows = (run / "metrics.jsonl").read_text().splitlines()
     checkpoints = sorted(path.name for path in (run / "checkpoints").glob("gen_*"))

@@ -20,7 +20,7 @@ from tests.cloud.pods import NAMESPACES, why_not
 from tests.cloud.test_configs import ROOT
 from tests.training.small import make_session
 
-LIMIT_S = 560
+LIMIT_S = 1500
 WHY_NOT = why_not()
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=WHY_NOT or "")
 Seen = dict[str, Any]
@@ -79,7 +79,7 @@ def test_workers_were_rented_for_the_population_and_it_was_on_both(long_day: See
 def test_a_pod_lost_within_a_generation_changes_no_number(long_day: Seen, tmp_path: Path) -> None:
     """The same run in one process, undisturbed, gives the same rows but for times and costs."""
     before, after = long_day["generations"]
-    assert 0 < before < after == 8
+    assert 0 < before < after == 12
     assert "was lost in phase" in long_day["transcript"]
     assert plain_rows(long_day["folder"] / "volume/runs/day") == plain_rows(undisturbed(long_day["folder"], tmp_path))
 
