@@ -37,10 +37,6 @@ DEFAULT_BASE = Path("configs/quickstart.yaml")
 SWEEP_ID = "WANDB_SWEEP_ID"  # set by `wandb agent`
 
 
-class Stopped(KeyboardInterrupt):
-    """W&B, or the user, wants the run to end."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Train one run; returns 0 when it is done or was stopped, 1 when it failed, 2 for bad usage or a bad config."""
     # a command with ${args} gives the values once more: they come with the run
@@ -49,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _on_signals(_stop)
     try:
         return _run(args)
-    except Stopped:
+    except KeyboardInterrupt:
         return 0
     except Eigen2Error as error:
         if args.debug:
@@ -104,7 +100,7 @@ def _train(config: Config, folder: RunFolder, sink: WandbSink | None) -> None:
             population.advance()
             done = population.generations
         final = population.finish()
-    except Stopped:
+    except KeyboardInterrupt:
         # a run that was stopped has not failed; its last whole generation lies in its checkpoint
         _finish(sink, {"stopped_after": done}, None)
         console.print(f"stopped after generation {done}; {folder.path} has its checkpoint", highlight=False)
@@ -128,7 +124,7 @@ def _named(config: Config, name: str) -> Config:
 def _stop(number: int, frame: FrameType | None) -> None:
     """Leave whatever is going on, once: a second signal must not interrupt the goodbye to W&B."""
     _on_signals(signal.SIG_IGN)
-    raise Stopped
+    raise KeyboardInterrupt  # no class of our own: Ray raises this one in its place where it was waiting
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:

@@ -22,6 +22,8 @@ STUB = SHARED / "tools" / "wandb_stub.py"
 KEY = "0123456789abcdef0123456789abcdef01234567"
 METRIC = "fitness/best_ever"
 PATIENCE_S = 400  # with whatever is slow here
+LOSES_NOTHING = {"loss_penalty_multiplier": 0.0, "inaction_penalty": 0.0, "zero_trades_penalty": 0.0}
+WINS_NOTHING = {"cost_bps": 5000.0, "inaction_penalty": 1.0}
 
 needs_stub = pytest.mark.skipif(
     not STUB.exists(), reason=f"needs a stand-in for the W&B server, which is not part of this repository ({STUB})"
@@ -135,10 +137,10 @@ def test_hyperband_stops_the_worse_of_two_agents_runs(tmp_path: Path, environmen
         "early_terminate": {"type": "hyperband", "max_iter": 6, "eta": 3, "s": 1},  # one rung, at 2
         "parameters": {"seed": {"values": [1, 2]}},  # one for each run
     }
-    lay_down(tmp_path, sweep, num_generations=2, loss_penalty_multiplier=1)
+    lay_down(tmp_path, sweep, num_generations=3, **LOSES_NOTHING)
     machine = tmp_path / "other"
     machine.mkdir()
-    lay_down(machine, sweep, num_generations=100_000, loss_penalty_multiplier=100)
+    lay_down(machine, sweep, num_generations=100_000, **WINS_NOTHING)
     server = Server(tmp_path, "--run-cap", "2", "--stop-rule", "hyperband")
     try:
         path, online = start_sweep(server, environment)
@@ -154,10 +156,10 @@ def test_hyperband_stops_the_worse_of_two_agents_runs(tmp_path: Path, environmen
     folder = RunFolder(machine / "runs" / f"{path.rpartition('/')[2]}-{stopped['id']}")
     trained = len(rows_of(folder))
     # the signal may come between a generation's row and its count
-    assert 2 <= stopped["summary"]["stopped_after"] <= trained <= stopped["summary"]["stopped_after"] + 1
+    assert 3 <= stopped["summary"]["stopped_after"] <= trained <= stopped["summary"]["stopped_after"] + 1
     assert stopped["history_rows"] in (trained - 1, trained), "every generation reached the server before the end"
     assert len(list(folder.checkpoints.glob("gen_*"))) > 0
-    assert better["history_rows"] == 2
+    assert better["history_rows"] == 3
 
 
 def test_without_a_sweep_it_is_one_run_with_middle_values(tmp_path: Path, environment: dict[str, str]) -> None:
