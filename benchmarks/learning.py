@@ -24,7 +24,8 @@ from benchmarks.learning_tables import plot, tables
 from benchmarks.markets import MARKETS, planted
 from benchmarks.yardstick import Yardstick
 from eigen2.config import Config, config_from_dict
-from eigen2.learning.agent import Agent, MarketView, genome_of
+from eigen2.learning.agent import Agent, MarketView
+from eigen2.learning.genome import genome_of
 from eigen2.training.checkpoint import Archive, generations_saved
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalRuntime, Share

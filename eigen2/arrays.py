@@ -1,4 +1,4 @@
-"""Whether named arrays, as a file gave them, are what is needed."""
+"""Arrays by name, and whether those that a file gave are what is needed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigen2.errors import RunError
+
+Arrays = dict[str, NDArray[Any]]
 
 
 def require_like(found: Mapping[str, NDArray[Any]], wanted: Mapping[str, NDArray[Any]]) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from eigen2.arrays import Arrays
 from eigen2.config import Config, DataConfig, FeaturesConfig, SplitsConfig, dump_config
 from eigen2.errors import RunError
 from eigen2.evaluation.scores import score_slices
 from eigen2.evaluation.slices import whole
 from eigen2.files import write_atomically
-from eigen2.learning.agent import Agent, Arrays, MarketView
+from eigen2.learning.agent import Agent, MarketView
 from eigen2.market.build import build_market
 from eigen2.market.cleaning import DataReport
 from eigen2.market.market import Market

@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eigen2.arrays import require_like
+from eigen2.arrays import Arrays, require_like
 from eigen2.config import AgentConfig, DDPGConfig, RulesConfig
+from eigen2.learning.genome import ONLINE, genome_of, part_of
 from eigen2.learning.networks import Encoding, Networks
 from eigen2.learning.replay import Sample
 from eigen2.market.market import Market
 from eigen2.trading.ledger import Slices
-
-Arrays = dict[str, NDArray[Any]]
-ONLINE = "online/"  # begins the names of a genome's arrays within a state
 
 
 class Actions(NamedTuple):
@@ -267,10 +265,10 @@ class Agent:
         require_like(state, self._needed(state))
         _load_arrays(self._online, genome_of(state))
         self._start_learning()
-        _load_arrays(self._target, _part(state, "target/"))
+        _load_arrays(self._target, part_of(state, "target/"))
         for name, optimiser in self._optimisers():
             moments: dict[int, dict[str, Tensor]] = {}
-            for key, value in _part(state, f"{name}/").items():
+            for key, value in part_of(state, f"{name}/").items():
                 number, _, moment = key.partition("/")
                 moments.setdefault(int(number), {})[moment] = torch.from_numpy(np.array(value))
             groups = optimiser.state_dict()["param_groups"]
@@ -330,11 +328,6 @@ def _numpy(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
-def genome_of(state: Arrays) -> Arrays:
-    """The genome within an agent's state: the parameters of its online networks, name -> array."""
-    return _part(state, ONLINE)
-
-
 def _arrays_of(networks: Networks) -> Arrays:
     return {name: _numpy(value) for name, value in networks.named_parameters()}
 
@@ -343,7 +336,3 @@ def _arrays_of(networks: Networks) -> Arrays:
 def _load_arrays(networks: Networks, arrays: Arrays) -> None:
     for name, parameter in networks.named_parameters():
         parameter.copy_(torch.from_numpy(np.array(arrays[name])))
-
-
-def _part(state: Arrays, prefix: str) -> Arrays:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -16,17 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from eigen2 import __version__
+from eigen2.arrays import Arrays
 from eigen2.config import Config
 from eigen2.errors import RunError
 from eigen2.files import write_atomically, write_synced
 from eigen2.training.storage import MANIFEST, Mirror
 
-Arrays = dict[str, NDArray[Any]]
 FORMAT = 1
 PROGRESS = "progress.json"
 CHECKSUM = "sha256"  # of a genome's file as it would be without it

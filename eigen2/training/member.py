@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eigen2.arrays import Arrays
 from eigen2.config import Config
 from eigen2.errors import RunError
 from eigen2.evaluation.scores import daily_returns, equity_curves, mean_score, score_slices
 from eigen2.evaluation.slices import mean_of_worst, whole
 from eigen2.evolution.operators import blend, mutate
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, Recipe
-from eigen2.learning.agent import Actions, Agent, Arrays, MarketView
+from eigen2.learning.agent import Actions, Agent, MarketView
 from eigen2.learning.replay import BatchShape, Sample, rows_of
 from eigen2.market.market import Market
 from eigen2.randomness import stream, torch_seed

@@ -9,7 +9,7 @@ from typing import Any
 from eigen2.arrays import require_like
 from eigen2.errors import RunError, concerning
 from eigen2.evolution.operators import diversity
-from eigen2.learning.agent import ONLINE, genome_of
+from eigen2.learning.genome import ONLINE, genome_of
 from eigen2.training.checkpoint import Archive
 
 CHAMPION = "champion"

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save as dump_arrays
 
 from eigen2.errors import RunError
-from eigen2.learning.agent import genome_of
+from eigen2.learning.genome import genome_of
 from eigen2.training.checkpoint import Archive, Checkpoint, fingerprint, load_genome
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalRuntime, Share

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from eigen2.arrays import Arrays
 from eigen2.errors import RunError
-from eigen2.learning.agent import Agent, Arrays, genome_of
+from eigen2.learning.agent import Agent
+from eigen2.learning.genome import genome_of
 from eigen2.market.market import Market
 from eigen2.trading.ledger import Slices
 from tests.learning.small import AGENT, BLOCK_DAYS, RULES, STOCKS, make_agent, make_batch, make_rows, small_market

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from eigen2.arrays import Arrays
 from eigen2.errors import RunError
 from eigen2.evolution.operators import blend, diversity, mutate
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate
-from eigen2.learning.agent import ONLINE, Arrays, genome_of
+from eigen2.learning.genome import ONLINE, genome_of
 from eigen2.learning.replay import BatchShape, Replay, Sample
 from eigen2.randomness import stream
 from eigen2.training.member import Member, noise_in

@@ -11,7 +11,7 @@ import pytest
 
 from eigen2.config import Config
 from eigen2.evolution.plan import Keep
-from eigen2.learning.agent import genome_of
+from eigen2.learning.genome import genome_of
 from eigen2.training.checkpoint import Archive, load_genome
 from eigen2.training.metrics import NUMBERS
 from eigen2.training.run_folder import RunFolder
