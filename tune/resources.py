@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import ray
-
 from eigen2.config import ResourcesConfig
 from eigen2.errors import ResourceError
 from eigen2.training.cluster import Node, share_of_member
@@ -51,9 +49,5 @@ def _auto(population: int, resources: ResourcesConfig, cluster: Sequence[Node]) 
         wanted = int(gpus) * per_gpu // population
     else:
         wanted = int(cpus / (population * (resources.cpus_per_member or 1.0)))
-    return max(min(wanted, _fitting_memory(population)), 1)
-
-
-def _fitting_memory(population: int) -> int:
-    free = ray.cluster_resources().get("memory", 0.0)
-    return int(free / ((population + HELPERS) * PROCESS_BYTES))
+    fitting = sum(node.memory_bytes for node in cluster) / ((population + HELPERS) * PROCESS_BYTES)
+    return max(int(min(wanted, fitting)), 1)

@@ -1,6 +1,7 @@
 """The Ray cluster under a run: joined or started, and what each member gets of it."""
 
 import logging
+import math
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +23,12 @@ PRECISION = 10_000  # Ray counts resources in steps of 0.0001
 
 @dataclass(frozen=True)
 class Node:
-    """CPUs and GPUs of one machine, and the id by which Ray knows it."""
+    """CPUs, GPUs and memory of one machine, and the id by which Ray knows it."""
 
     cpus: float
     gpus: float
     id: str = ""
+    memory_bytes: float = math.inf
 
 
 def connect(resources: ResourcesConfig) -> str | None:
@@ -66,7 +68,10 @@ def _knock(address: str) -> None:
 def nodes() -> list[Node]:
     """The living machines of the connected cluster."""
     alive = ((node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"])
-    return [Node(found.get("CPU", 0.0), found.get("GPU", 0.0), node_id) for node_id, found in alive]
+    return [
+        Node(found.get("CPU", 0.0), found.get("GPU", 0.0), node_id, found.get("memory", 0.0))
+        for node_id, found in alive
+    ]
 
 
 def share_of_member(population: int, resources: ResourcesConfig, cluster: list[Node]) -> Share:

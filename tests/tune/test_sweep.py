@@ -241,12 +241,13 @@ def test_progress_counts_states_and_time_left(tmp_path: Path) -> None:
     )
 
 
-def test_room_is_shared_equally_and_refused_where_there_is_none(cluster: None) -> None:
+def test_room_is_shared_equally_and_refused_where_there_is_none() -> None:
     resources, two = ResourcesConfig(), [Node(2.0, 0.0)]
     assert room_for(8, resources, two, None).concurrent == 1
     assert room_for(8, resources, two, 2).share == Share(0.125)
     assert room_for(8, resources, [Node(64.0, 2.0)], None).concurrent == 2
     assert room_for(8, resources, [Node(64.0, 2.0)], None).share.gpus == 0.125
+    assert room_for(8, resources, [Node(64.0, 2.0, memory_bytes=8e9)], None).concurrent == 1
     with pytest.raises(ResourceError, match="--concurrent"):
         room_for(8, ResourcesConfig(cpus_per_member=1.0), two, 2)
 
