@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from eigen2.arrays import Arrays, require_like
 from eigen2.config import AgentConfig, DDPGConfig, RulesConfig
 from eigen2.learning.genome import ONLINE, genome_of, part_of
 from eigen2.learning.networks import Encoding, Networks
+from eigen2.learning.optimiser import AdamW, fresh_moments
 from eigen2.learning.replay import Sample
 from eigen2.market.market import Market
 from eigen2.trading.ledger import Slices
@@ -86,12 +87,8 @@ class Agent:
         self._target = copy.deepcopy(self._online).requires_grad_(False)
         decay = self._ddpg.weight_decay
         value_networks = [*self._online.encoder.parameters(), *self._online.critic.parameters()]
-        self._critic_optimiser = torch.optim.AdamW(
-            value_networks, lr=self._ddpg.critic_lr, weight_decay=decay, fused=True
-        )
-        self._actor_optimiser = torch.optim.AdamW(
-            self._online.actor.parameters(), lr=self._ddpg.actor_lr, weight_decay=decay, fused=True
-        )
+        self._critic_optimiser = AdamW(value_networks, self._ddpg.critic_lr, decay)
+        self._actor_optimiser = AdamW(self._online.actor.parameters(), self._ddpg.actor_lr, decay)
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
@@ -145,7 +142,7 @@ class Agent:
             encodings.append(Encoding(*(part.detach() for part in encoding)))
             losses.append(loss.item() * weight)
             values.append(value.item() * weight)
-        grad_norm = self._step(self._critic_optimiser)
+        grad_norm = self._critic_optimiser.step(self._ddpg.max_grad_norm)
 
         self._actor_optimiser.zero_grad()
         self._online.critic.requires_grad_(False)
@@ -155,7 +152,7 @@ class Agent:
             (loss * weight).backward()
             actor_losses.append(loss.item() * weight)
         self._online.critic.requires_grad_(True)
-        self._step(self._actor_optimiser)
+        self._actor_optimiser.step(self._ddpg.max_grad_norm)
 
         self._move_targets()
         return {
@@ -229,12 +226,6 @@ class Agent:
         value = self._soft_choice(conviction, stocks, encoding, target, self._online)
         return self._ddpg.conviction_l2 * conviction.square().mean() - value.mean()
 
-    def _step(self, optimiser: torch.optim.Optimizer) -> float:
-        parameters = [p for group in optimiser.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, self._ddpg.max_grad_norm)
-        optimiser.step()
-        return float(norm)
-
     @torch.no_grad()
     def _move_targets(self) -> None:
         """theta' <- tau * theta + (1 - tau) * theta'."""
@@ -256,7 +247,7 @@ class Agent:
         state = {f"{ONLINE}{name}": value for name, value in _arrays_of(self._online).items()}
         state |= {f"target/{name}": value for name, value in _arrays_of(self._target).items()}
         for name, optimiser in self._optimisers():
-            for number, moments in optimiser.state_dict()["state"].items():
+            for number, moments in optimiser.moments.items():
                 state |= {f"{name}/{number}/{key}": _numpy(value) for key, value in moments.items()}
         return state
 
@@ -267,25 +258,21 @@ class Agent:
         self._start_learning()
         _load_arrays(self._target, part_of(state, "target/"))
         for name, optimiser in self._optimisers():
-            moments: dict[int, dict[str, Tensor]] = {}
             for key, value in part_of(state, f"{name}/").items():
                 number, _, moment = key.partition("/")
-                moments.setdefault(int(number), {})[moment] = torch.from_numpy(np.array(value))
-            groups = optimiser.state_dict()["param_groups"]
-            optimiser.load_state_dict({"state": moments, "param_groups": groups})
+                optimiser.moments.setdefault(int(number), {})[moment] = torch.tensor(value, device=self._device)
 
     def _needed(self, state: Arrays) -> Arrays:
         """Arrays like those that `state` is to hold: an optimiser has moments only of what it has moved."""
         needed = {f"{kind}/{name}": value for kind in ("online", "target") for name, value in self.genome().items()}
         for name, optimiser in self._optimisers():
-            for number, parameter in enumerate(optimiser.param_groups[0]["params"]):
+            for number, parameter in enumerate(optimiser.parameters):
                 if f"{name}/{number}/step" in state:
-                    moment = _numpy(parameter)
-                    moments = {"step": np.zeros((), np.float32), "exp_avg": moment, "exp_avg_sq": moment}
-                    needed |= {f"{name}/{number}/{key}": value for key, value in moments.items()}
+                    moments = fresh_moments(parameter)
+                    needed |= {f"{name}/{number}/{key}": _numpy(value) for key, value in moments.items()}
         return needed
 
-    def _optimisers(self) -> list[tuple[str, torch.optim.Optimizer]]:
+    def _optimisers(self) -> list[tuple[str, AdamW]]:
         return [("critic_adam", self._critic_optimiser), ("actor_adam", self._actor_optimiser)]
 
 
