@@ -47,10 +47,11 @@ def main() -> None:
     watch.mark("import ray")
     import eigen2.cli.train  # noqa: F401
     from eigen2.config import load_config
+    from eigen2.market.build import load_market
     from eigen2.training.cluster import connect
     from eigen2.training.run_folder import RunFolder
     from eigen2.training.runtime import RayRuntime
-    from eigen2.training.session import fit_to_cluster, load_market
+    from eigen2.training.session import fit_to_cluster
     from eigen2.training.trainer import Trainer
 
     watch.mark("import eigen2")

@@ -17,6 +17,7 @@ from eigen2.evaluation.examination import CHAMPION, Segment, equity_of, examine,
 from eigen2.evaluation.verdict import verdict
 from eigen2.files import write_atomically
 from eigen2.learning.agent import Agent, MarketView
+from eigen2.market.build import load_market
 from eigen2.market.market import Market
 from eigen2.report.judgement import judgement_table
 from eigen2.report.plots import plot_equity, plot_fitness
@@ -27,7 +28,6 @@ from eigen2.tracking.sink import Row
 from eigen2.training.candidates import read_candidates
 from eigen2.training.checkpoint import load_genome
 from eigen2.training.run_folder import RunFolder
-from eigen2.training.session import load_market
 
 
 def run(args: argparse.Namespace) -> int:

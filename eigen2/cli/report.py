@@ -8,6 +8,7 @@ from rich.console import Console
 from eigen2.cli.evaluate import examine_run
 from eigen2.errors import RunError
 from eigen2.files import write_atomically
+from eigen2.market.build import load_market
 from eigen2.market.market import Market
 from eigen2.report.page import most_traded, page_of
 from eigen2.report.records import (
@@ -23,7 +24,6 @@ from eigen2.report.records import (
 )
 from eigen2.tracking.jsonl import read_rows
 from eigen2.training.run_folder import RunFolder
-from eigen2.training.session import load_market
 
 
 def run(args: argparse.Namespace) -> int:

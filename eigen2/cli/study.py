@@ -12,12 +12,13 @@ from typing import Any
 from rich.console import Console
 
 from eigen2.cli.study_results import tell_seeds, tell_windows
-from eigen2.cli.train import join_cluster, load_checked, train_run
+from eigen2.cli.train import join_cluster, load_checked
+from eigen2.cli.training import train_run
 from eigen2.config import Config, load_config
 from eigen2.errors import RunError
 from eigen2.evaluation.walk_forward import window_configs
+from eigen2.training.resume import Resume
 from eigen2.training.run_folder import RunFolder
-from eigen2.training.session import Resume
 
 # what a run that is taken as it is may differ in
 IMMATERIAL: dict[str, Any] = {"run": {"runs_dir"}, "resources": True, "tracking": True, "checkpoint": True}

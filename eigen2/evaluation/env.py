@@ -126,9 +126,9 @@ class TradingEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.floating]]):
 
 def _configured_market(config: Config) -> Market:
     # reading market files takes pandas, which a caller with a market of its own does without
-    from eigen2.market.build import build_market
+    from eigen2.market.build import load_market
 
-    market, _ = build_market(config.data, config.features, config.splits, config.agent.context_days, config.slice_days)
+    market, _ = load_market(config)
     return market
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz import process
 
-from eigen2.config.schema import DataConfig, FeaturesConfig, SplitsConfig
+from eigen2.config.schema import Config, DataConfig, FeaturesConfig, SplitsConfig
 from eigen2.errors import ConfigError, DataError
 from eigen2.market.bars import Bars
 from eigen2.market.cleaning import DataReport, clean, first_and_last
@@ -31,6 +31,11 @@ class _Choice:
     columns: list[int]
     stocks: list[int]
     index: int | None
+
+
+def load_market(config: Config) -> tuple[Market, DataReport]:
+    """The market a config names, and what cleaning it found."""
+    return build_market(config.data, config.features, config.splits, config.agent.context_days, config.slice_days)
 
 
 def build_market(

@@ -34,6 +34,10 @@ class Broadcast:
         self._sinks = dict(sinks)
         self._failed: set[str] = set()
 
+    def add(self, sinks: Mapping[str, Sink]) -> None:
+        """Forward to these sinks too, from here on."""
+        self._sinks |= sinks
+
     def log(self, row: Row) -> None:
         """Forward a generation's row to every sink that has not failed."""
         for name, sink in self._sinks.items():

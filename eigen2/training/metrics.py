@@ -1,11 +1,14 @@
 """The figures of a generation, by the names that every listener knows; see docs/architecture.md for their list."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eigen2.evolution.plan import MutationStrength
-from eigen2.training.member import Outcome
+
+if TYPE_CHECKING:  # members load torch, which those who only read metrics need not wait for
+    from eigen2.training.member import Outcome
 
 NUMBERS = (  # the metrics that are numbers once a run with learning is done; `importance/top` is a name
     *(f"fitness/{name}" for name in ("mean", "max", "min", "std", "best_ever")),
@@ -48,7 +51,7 @@ def of_fitness(fitness: list[float], best_ever: float) -> Row:
     }
 
 
-def of_validation(leader: Outcome, best: Best) -> Row:
+def of_validation(leader: "Outcome", best: Best) -> Row:
     """The generation's best member on validation: its fitness, its mean score; and the champion's fitness."""
     figures = leader.validation
     return {
@@ -73,7 +76,7 @@ def of_evolution(strength: MutationStrength, diversity: float) -> Row:
     }
 
 
-def of_importance(outcomes: list[Outcome], columns: tuple[str, ...]) -> Row:
+def of_importance(outcomes: "list[Outcome]", columns: tuple[str, ...]) -> Row:
     """Entropy of the mean attention over columns, 1 where all get the same; the column that gets most."""
     weights = np.mean([outcome.importance for outcome in outcomes], axis=0, dtype=np.float64)
     weights = weights / weights.sum()

@@ -1,58 +1,22 @@
 """A session: everything between a config and a finished run folder, whoever asked for it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from eigen2.config import Config
-from eigen2.errors import RunError
-from eigen2.market.build import build_market
-from eigen2.market.cleaning import DataReport
 from eigen2.market.market import Market
 from eigen2.tracking.jsonl import JsonLines, read_rows
 from eigen2.tracking.progress import Progress
 from eigen2.tracking.sink import Broadcast, Row, Sink
 from eigen2.tracking.wandb_sink import WandbSink
-from eigen2.training.checkpoint import Archive, fingerprint, generations_saved
 from eigen2.training.cluster import nodes, share_of_member
 from eigen2.training.ray_metrics import RayMetrics
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import Runtime, Share
 from eigen2.training.trainer import Trainer
-
-
-def load_market(config: Config) -> tuple[Market, DataReport]:
-    """The market a config names, and what cleaning it found."""
-    return build_market(config.data, config.features, config.splits, config.agent.context_days, config.slice_days)
-
-
-@dataclass(frozen=True)
-class Resume:
-    """A run to go on with: its folder, its config, and the generations that its checkpoint has behind it."""
-
-    folder: RunFolder
-    config: Config
-    generation: int
-
-    @classmethod
-    def find(cls, run: str) -> "Resume":
-        """From `RUN` (its newest complete checkpoint) or `RUN@GEN`.
-
-        Raises RunError if there is no such checkpoint, or if it is damaged or of another config or version.
-        """
-        path, at, wanted = run.rpartition("@") if "@" in Path(run).name else (run, "", "")
-        folder, config = RunFolder.open(Path(path))
-        saved = generations_saved(folder.checkpoints)
-        if at and (not wanted.isdigit() or int(wanted) not in saved):
-            raise RunError(f"run {path} has no checkpoint of generation {wanted!r}, only of {saved or 'none'}")
-        if not at and not saved:
-            return cls(folder, config, 0)
-        generation = int(wanted) if at else saved[-1]
-        Archive(folder.checkpoints, config.checkpoint.keep, fingerprint(config)).require_whole(generation)
-        return cls(folder, config, generation)
 
 
 class Session:
@@ -77,6 +41,10 @@ class Session:
         self._meter = meter
         self._show = config.tracking.progress
         self._sinks = Broadcast({**sinks, **({"progress": self._progress} if self._show else {})})
+
+    def listen(self, sinks: Mapping[str, Sink]) -> None:
+        """Let more sinks hear of the run from here on."""
+        self._sinks.add(sinks)
 
     def phase(self, generation: int, name: str, done: int, total: int) -> None:
         """Show how far a phase is."""
@@ -113,12 +81,14 @@ def train(
     session: Session,
     generation: int = 0,
     between: Callable[[], None] = lambda: None,
+    sinks: Callable[[], Mapping[str, Sink]] = dict,
 ) -> Trainer:
     """Train what is left of a run after `generation` generations; its champion ends up in the run folder.
 
-    between: see Trainer.run.
+    between: see Trainer.run; sinks: further sinks, which are opened while the members start.
     """
     trainer = Trainer(config, market, folder, runtime, fit, session)
+    session.listen(sinks())
     trainer.start()
     if generation:
         trainer.restore(generation)

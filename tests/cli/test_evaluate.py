@@ -16,9 +16,10 @@ from eigen2.__main__ import main
 from eigen2.cli.evaluate import examine_run
 from eigen2.config import Config, dump_config
 from eigen2.evaluation.walk_forward import window_configs
+from eigen2.market.build import load_market
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalRuntime, Share
-from eigen2.training.session import load_market, train
+from eigen2.training.session import train
 from tests.training.small import make_session, small_config
 
 DAYS, TEST_DAYS, WINDOWS = 260, 40, 2

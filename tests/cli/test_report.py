@@ -8,9 +8,10 @@ import pytest
 
 from eigen2.__main__ import main
 from eigen2.config import dump_config
+from eigen2.market.build import load_market
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalRuntime, Share
-from eigen2.training.session import load_market, train
+from eigen2.training.session import train
 from tests.training.small import make_session, small_config, small_market
 
 

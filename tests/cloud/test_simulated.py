@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from eigen2.config import config_from_dict
+from eigen2.market.build import load_market
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalRuntime, Share
-from eigen2.training.session import load_market, train
+from eigen2.training.session import train
 from tests.cloud.pods import NAMESPACES, why_not
 from tests.cloud.test_configs import ROOT
 from tests.training.small import make_session

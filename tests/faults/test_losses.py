@@ -14,9 +14,10 @@ from eigen2.errors import RunError
 from eigen2.training.checkpoint import rewind
 from eigen2.training.cluster import connect
 from eigen2.training.member import Member
+from eigen2.training.resume import Resume
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import RayRuntime, Share
-from eigen2.training.session import Resume, Session
+from eigen2.training.session import Session
 from eigen2.training.trainer import Trainer
 from tests.training.small import MARKET, assert_same_run, make_session, run, small_config
 

@@ -19,8 +19,8 @@ from eigen2.config import Config, dump_config, load_config
 from eigen2.errors import Eigen2Error
 from eigen2.tracking.jsonl import JsonLines, read_rows
 from eigen2.training.checkpoint import Archive, load_genome
+from eigen2.training.resume import Resume
 from eigen2.training.run_folder import RunFolder
-from eigen2.training.session import Resume
 from tests.faults.checkpoints import FINGERPRINT, assert_whole, make_archive, parts_of, save
 from tests.training.small import assert_identical
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from eigen2.errors import ConfigError, RunError
+from eigen2.training.resume import Resume
 from eigen2.training.run_folder import RunFolder
-from eigen2.training.session import Resume
 from tests.training.small import run, small_config
 
 
