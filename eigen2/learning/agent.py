@@ -34,6 +34,20 @@ class Actions(NamedTuple):
     attention: NDArray[np.float32]
 
 
+class Policy(NamedTuple):
+    """What an agent wants on N days, in order: days [N]; conviction, target_pct [N, S]; attention [N, C]."""
+
+    days: NDArray[np.int64]
+    conviction: NDArray[np.float32]
+    target_pct: NDArray[np.float32]
+    attention: NDArray[np.float32]
+
+    def on(self, slices: Slices) -> Actions:
+        """What it wants on slices whose trading days are among its days."""
+        place = np.searchsorted(self.days, slices.trading)
+        return Actions(self.conviction[place], self.target_pct[place], self.attention[place].mean(axis=(0, 1)))
+
+
 class MarketView(NamedTuple):
     """The market as an agent sees it: inputs [T, C, F] on its device, stocks [S] column numbers.
 
@@ -92,22 +106,40 @@ class Agent:
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def act(self, slices: Slices, noise: float = 0.0, rng: np.random.Generator | None = None) -> Actions:
-        """Actions for every trading day of the slices, from one pass of the encoder.
+        """Actions for every trading day of the slices.
 
         noise: std of exploration as a share of each action's range, drawn from `rng`.
         """
-        encoding = self._encode(self._online, torch.as_tensor(slices.starts, device=self._device), slices.trading_days)
-        conviction, target = self._online.actor(encoding.columns[:, :, self._market.stocks], encoding.context)
-        wanted = conviction.transpose(0, 1).cpu().numpy()
-        share = target.transpose(0, 1).cpu().numpy()
-        if noise > 0 and rng is not None:
-            wanted = wanted + rng.normal(0, noise * self._config.conviction_range, wanted.shape).astype(np.float32)
-            share = np.clip(share + rng.normal(0, noise, share.shape).astype(np.float32), 0, 1)
+        wanted = self.policy(np.unique(slices.trading)).on(slices)
+        return wanted if rng is None or noise <= 0 else self._explored(wanted, noise, rng)
+
+    def policy(self, days: NDArray[np.int64]) -> Policy:
+        """What the agent wants on days, given in order and each once; days that are close share an encoder pass."""
+        runs = runs_of(days, self._online.encoder.history_cost)
+        parts = [self._policy_of(run) for run in runs]
+        return Policy(days, *(np.concatenate(arrays) for arrays in zip(*(part[1:] for part in parts), strict=True)))
+
+    @torch.no_grad()
+    def _policy_of(self, days: NDArray[np.int64]) -> Policy:
+        first, count = int(days[0]), int(days[-1] - days[0]) + 1
+        encoding = self._encode(self._online, torch.tensor([first], device=self._device), count)
+        wanted = torch.as_tensor(days - first, device=self._device)
+        stocks = encoding.columns[wanted][:, 0, self._market.stocks]
+        conviction, share = self._online.actor(stocks, encoding.context[wanted, 0])
         low, high = self._rules.min_target_pct, self._rules.max_target_pct
-        attention = encoding.attention.mean(dim=(0, 1)).cpu().numpy()
-        return Actions(wanted, low + share * (high - low), attention)
+        target_pct = low + share * (high - low)
+        return Policy(days, *(_numpy(part) for part in (conviction, target_pct, encoding.attention[wanted, 0])))
+
+    def _explored(self, actions: Actions, noise: float, rng: np.random.Generator) -> Actions:
+        low, high = self._rules.min_target_pct, self._rules.max_target_pct
+
+        def drawn(width: float) -> NDArray[np.float32]:
+            return rng.normal(0, noise * width, actions.conviction.shape).astype(np.float32)
+
+        conviction = actions.conviction + drawn(self._config.conviction_range)
+        target_pct = np.clip(actions.target_pct + drawn(high - low), low, high)
+        return Actions(conviction, target_pct, actions.attention)
 
     def _encode(self, networks: Networks, first_days: Tensor, days: int, noise: Tensor | None = None) -> Encoding:
         window = self._market.window(first_days, days, networks.encoder.history)
@@ -274,6 +306,11 @@ class Agent:
 
     def _optimisers(self) -> list[tuple[str, AdamW]]:
         return [("critic_adam", self._critic_optimiser), ("actor_adam", self._actor_optimiser)]
+
+
+def runs_of(days: NDArray[np.int64], gap: float) -> list[NDArray[np.int64]]:
+    """Cut days, in order, where more than `gap` of them are left out."""
+    return np.split(days, np.flatnonzero(np.diff(days) - 1 > gap) + 1)
 
 
 class _Batch(NamedTuple):

@@ -68,16 +68,18 @@ class Member:
         Raises RunError when the networks put out NaN or infinity.
         """
         rng = stream(self._config.run.seed, generation, self._number, "exploration")
-        _, played = self._settle(training, generation, noise_in(self._config, generation), rng)
-        actions, checked = self._settle(validation, generation)
+        played = self._settle(training, self._agent.act(training, noise_in(self._config, generation), rng), generation)
         # slices overlap: only one episode over the whole split gives each day one return
-        _, once = self._settle(whole(self._market.splits.validation, self._config), generation)
+        everything = whole(self._market.splits.validation, self._config)
+        policy = self._agent.policy(np.union1d(validation.trading, everything.trading))
+        checked = self._settle(validation, policy.on(validation), generation)
+        once = self._settle(everything, policy.on(everything), generation)
         worst = self._config.slices.worst_slices
         outcome = Outcome(
             fitness=mean_of_worst(played.fitness, worst),
             validation_fitness=mean_of_worst(checked.fitness, worst),
             validation=mean_score(score_slices(checked, self._prices, self._config.rules)),
-            importance=actions.attention,
+            importance=policy.on(validation).attention,
             validation_returns=daily_returns(equity_curves(once, self._prices, self._config.rules)[0]),
         )
         return outcome, rows_of(played)
@@ -125,13 +127,10 @@ class Member:
         """Restore what `state` gave."""
         self._agent.load_state(state)
 
-    def _settle(self, slices: Slices, generation: int, noise: float = 0.0, rng: Any = None) -> tuple[Actions, Ledger]:
-        actions = self._agent.act(slices, noise, rng)
+    def _settle(self, slices: Slices, actions: Actions, generation: int) -> Ledger:
         self._require_finite(generation, actions.conviction, actions.target_pct)
-        ledger = settle(
-            self._prices, slices, actions.conviction, actions.target_pct, self._config.rules, self._config.ddpg.gamma
-        )
-        return actions, ledger
+        rules, gamma = self._config.rules, self._config.ddpg.gamma
+        return settle(self._prices, slices, actions.conviction, actions.target_pct, rules, gamma)
 
     def _require_finite(self, generation: int, *values: Any) -> None:
         if not all(np.isfinite(value).all() for value in values):

@@ -9,7 +9,7 @@ import torch
 
 from eigen2.arrays import Arrays
 from eigen2.errors import RunError
-from eigen2.learning.agent import Agent
+from eigen2.learning.agent import Agent, runs_of
 from eigen2.learning.genome import genome_of
 from eigen2.market.market import Market
 from eigen2.trading.ledger import Slices
@@ -104,6 +104,19 @@ def test_an_action_depends_on_no_later_day_and_on_no_other_slice(agent: Agent) -
         shorter = agent.act(Slices(np.array([start]), 5, 6))
         np.testing.assert_allclose(shorter.conviction[0], actions.conviction[k, :5], atol=1e-5)
         np.testing.assert_allclose(shorter.target_pct[0], actions.target_pct[k, :5], atol=1e-4)
+
+
+def test_days_that_are_close_share_a_pass_and_others_do_not() -> None:
+    days = np.array([3, 4, 5, 8, 20, 21])
+    assert [run.tolist() for run in runs_of(days, gap=2)] == [[3, 4, 5, 8], [20, 21]]
+    assert [run.tolist() for run in runs_of(days, gap=1.9)] == [[3, 4, 5], [8], [20, 21]]
+    assert [run.tolist() for run in runs_of(days, gap=100)] == [days.tolist()]
+
+
+def test_a_policy_gives_slices_what_they_would_get_alone(agent: Agent) -> None:
+    policy = agent.policy(np.union1d(SLICES.trading, np.arange(15, 60)))
+    for shared, alone in zip(policy.on(SLICES), agent.act(SLICES), strict=True):
+        np.testing.assert_allclose(shared, alone, atol=1e-4)
 
 
 # --- one update ---------------------------------------------------------------------------------------------------

@@ -90,6 +90,22 @@ def test_an_encoding_does_not_depend_on_how_days_are_cut_into_blocks() -> None:
         torch.testing.assert_close(part, torch.cat([first, second]))
 
 
+def test_an_encoding_does_not_depend_on_how_many_columns_pass_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = make_encoder()
+    inputs = make_inputs(encoder.history + 4, blocks=2)
+    together = encoder(inputs)
+    for rows in (1, 2 * inputs.shape[0] * inputs.shape[1]):
+        monkeypatch.setattr("eigen2.learning.networks.ROWS", rows)
+        for one, other in zip(together, encoder(inputs), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_the_cost_of_a_history_is_that_of_its_days_in_all_layers() -> None:
+    encoder = make_encoder(64)  # dilations 1, 4, 16: layers that give 60, 48 and 0 days of the 63 on
+    assert encoder.history == 63
+    assert encoder.history_cost == (60 + 48 + 0) / 3
+
+
 def test_blocks_of_a_batch_do_not_touch_each_other() -> None:
     encoder = make_encoder()
     inputs = make_inputs(encoder.history + 2, blocks=2)
