@@ -10,6 +10,8 @@ from eigen2.market.bars import Bars
 from eigen2.market.build import market_from_bars
 from eigen2.market.market import Market
 
+Figures = dict[str, float | str]  # what a measurement found, by name
+
 BASE: dict[str, Any] = {"wandb_mode": "disabled", "progress": False, "dashboard": False, "population_size": 8}
 QUICKSTART: dict[str, Any] = {
     "training_slices": 28,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Mode = Literal["online", "offline", "disabled"]
 
 INIT_TIMEOUT_S = 30.0
+SUPERSEDED = "superseded"  # folder of offline sessions whose rows a later one has, too
 FINISH_TIMEOUT_S = 300.0  # an upload that takes longer is given up; the files stay for `wandb sync`
 
 logger = logging.getLogger("eigen2")
@@ -45,8 +46,9 @@ def choose_mode(tracking: TrackingConfig) -> Mode:
 class WandbSink:
     """A sink that logs each row at step = generation, and at the end the summary and the champion as an artifact."""
 
-    def __init__(self, run: "wandb.Run") -> None:
-        self._run = run
+    def __init__(self, run: "wandb.Run", begins_anew: bool = False) -> None:
+        """begins_anew: whether the run, offline, is to hold what its earlier sessions logged, too."""
+        self._run, self._begins_anew = run, begins_anew
         self._finished = False
 
     @classmethod
@@ -63,8 +65,9 @@ class WandbSink:
         """Start a W&B run that keeps its files in `folder`/wandb; None where W&B is disabled.
 
         `resume` continues the W&B run `run_id`. Online, rows of generations it already has are dropped by W&B: they
-        are the same numbers; see `catch_up` for those it lacks. Offline, W&B can't resume: a second offline folder of
-        the same id is made, and `wandb sync` of both joins them into one run.
+        are the same numbers; see `catch_up` for those it lacks. Offline, W&B can't resume, and a session that was
+        killed may lack rows: its folder, unless it was sent, is put aside in favour of one that begins anew. Where it
+        was sent, `wandb sync` of the new folder joins them into one run.
 
         Where W&B can't be reached within `init_timeout_s` seconds, or refuses, a warning says so and the run is
         logged offline. Raises ConfigError for mode `online` without credentials.
@@ -83,7 +86,8 @@ class WandbSink:
             "resume": "allow" if resume else None,
             "config": config_dump,
         }
-        return cls(_init(mode, options, init_timeout_s))
+        begins_anew = resume and _put_aside_unsent(folder / "wandb", run_id)
+        return cls(_init(mode, options, init_timeout_s), begins_anew)
 
     @classmethod
     def of_agent(cls, folder: Path) -> "WandbSink":
@@ -116,9 +120,9 @@ class WandbSink:
     def catch_up(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Log the generations of a resumed run that W&B did not get before the run was cut off; None is left out.
 
-        Offline, nobody can say what W&B got, and a row logged twice would be there twice: nothing is logged.
+        Offline, nobody can say what W&B got of a session that was sent: nothing of it is logged again.
         """
-        if self._run.offline:
+        if self._run.offline and not self._begins_anew:
             return
         for row in rows:
             if row["generation"] >= self._run.step:
@@ -153,6 +157,17 @@ class WandbSink:
         else:
             artifact.add_file(str(champion), policy="immutable")
         self._run.log_artifact(artifact)
+
+
+def _put_aside_unsent(folder: Path, run_id: str) -> bool:
+    """Put aside the folders of a run's earlier sessions, if all were offline and none was sent; whether it was so."""
+    earlier = list(folder.glob(f"*run-*-{run_id}"))
+    if any(path.name.startswith("run-") or any(path.glob("*.synced")) for path in earlier):
+        return False
+    for path in earlier:
+        (folder / SUPERSEDED).mkdir(exist_ok=True)
+        path.rename(folder / SUPERSEDED / path.name)
+    return True
 
 
 def _init(mode: Mode, options: dict[str, Any], timeout_s: float) -> "wandb.Run":

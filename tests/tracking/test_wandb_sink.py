@@ -18,15 +18,15 @@ from eigen2.errors import ConfigError
 from eigen2.tracking.credentials import credentials_source
 from eigen2.tracking.wandb_sink import WandbSink, choose_mode
 
-# first generation, rows that the folder has of the time before, last generation, folder, whether the process is killed
+# mode, first generation, rows that the folder has of the time before, last generation, folder, whether it is killed
 RESUMED = """
 import json, os, signal, sys
 from pathlib import Path
 from eigen2.config import TrackingConfig
 from eigen2.tracking.wandb_sink import WandbSink
-first, rows, last, folder, kill = json.loads(sys.argv[1])
+mode, first, rows, last, folder, kill = json.loads(sys.argv[1])
 row = lambda generation: {"generation": generation, "fitness/mean": generation / 2, "none": None}
-tracking = TrackingConfig(wandb_mode="online", wandb_project="p")
+tracking = TrackingConfig(wandb_mode=mode, wandb_project="p")
 sink = WandbSink.start(tracking, "a", Path(folder), {}, "abcd1234", first > 0)
 sink.catch_up([row(generation) for generation in range(rows)])
 for generation in range(first, last):
@@ -288,13 +288,16 @@ def test_a_resumed_run_goes_on_in_the_same_w_and_b_run(tmp_path: Path, server: S
     assert [step["generation"] for step in runs["abcd1234"]["history"]] == [0, 1, 2, 3, 4]
 
 
-def test_a_run_that_is_killed_and_resumed_lacks_no_generation(tmp_path: Path, server: Server) -> None:
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_run_that_is_killed_and_resumed_lacks_no_generation(tmp_path: Path, server: Server, mode: str) -> None:
     """What was on its way to W&B when the process died is logged again, what had arrived is not."""
     for first, rows, last, kill in ((0, 0, 4, True), (3, 4, 7, True), (7, 7, 9, False)):
-        arguments = json.dumps([first, rows, last, str(tmp_path / "run"), kill])
+        arguments = json.dumps([mode, first, rows, last, str(tmp_path / "run"), kill])
         command = [sys.executable, "-c", RESUMED, arguments]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == (-signal.SIGKILL if kill else 0), done.stderr
+    if mode == "offline":
+        sync(*folders(tmp_path / "run", "offline-run"))
     runs = server.record()["runs"]
     assert list(runs) == ["abcd1234"]
     history = runs["abcd1234"]["history"]
@@ -315,13 +318,19 @@ def test_a_server_that_is_lost_or_hangs_holds_up_nothing_and_is_told_once(
     assert KEY not in done.stdout + done.stderr
 
 
-def test_sync_joins_the_offline_folders_of_a_resumed_run(tmp_path: Path, server: Server) -> None:
+def test_an_offline_session_that_was_sent_is_not_logged_again(tmp_path: Path, server: Server) -> None:
     run(tmp_path / "run", (0, 2), "offline")
+    (first,) = folders(tmp_path / "run", "offline-run")
+    sync(first)
     time.sleep(1.1)  # W&B names the folders by the second
     run(tmp_path / "run", (2, 4), "offline", resume=True)
-    parts = folders(tmp_path / "run", "offline-run")
-    assert len(parts) == 2
-    command = [sys.executable, "-m", "wandb", "sync", "--yes", *map(str, parts)]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    assert first.exists()
+    (second,) = set(folders(tmp_path / "run", "offline-run")) - {first}
+    sync(second)
     runs = server.record()["runs"]
     assert [step["generation"] for step in runs["abcd1234"]["history"]] == [0, 1, 2, 3]
+
+
+def sync(*parts: Path) -> None:
+    command = [sys.executable, "-m", "wandb", "sync", "--yes", *map(str, parts)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
