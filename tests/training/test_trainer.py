@@ -1,5 +1,6 @@
 """A whole run in this process: repeated, resumed, and what evolution makes of it."""
 
+import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import pytest
 from eigen2.config import Config
 from eigen2.evolution.plan import Keep
 from eigen2.learning.genome import genome_of
-from eigen2.training.checkpoint import Archive, load_genome
+from eigen2.training.checkpoint import Archive, folder_name, load_genome
 from eigen2.training.metrics import NUMBERS
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalPart, LocalRuntime, Part, Reference, Share
@@ -109,7 +110,10 @@ def test_a_crash_after_the_row_and_before_the_checkpoint_repeats_the_generation(
 
 def test_checkpoints_are_as_often_as_configured_and_after_the_last_generation(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", num_generations=5, every_generations=2, keep=2)
-    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["gen_000004", "gen_000005"]
+    best = json.loads((folder.checkpoints / "gen_000005" / "progress.json").read_bytes())["best"]["generation"]
+    with_champion = next(done for done in (2, 4, 5) if done > best)
+    kept = sorted({folder_name(done) for done in (with_champion, 4, 5)})
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == kept
 
 
 # --- evolution ----------------------------------------------------------------------------------------------------
