@@ -1,6 +1,6 @@
 """AdamW, decoupled weight decay (arXiv 1711.05101), by torch's fused kernel and with its moments in the open.
 
-The classes of torch.optim import torch's compiler at their first step: a second and 80 MB of every process.
+The classes of torch.optim import torch's compiler at their first step, in every process.
 """
 
 from collections.abc import Iterable
