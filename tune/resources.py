@@ -28,7 +28,7 @@ def room_for(population: int, resources: ResourcesConfig, cluster: Sequence[Node
     """
     chosen = concurrent or _auto(population, resources, cluster)
     try:
-        share = share_of_member(chosen * population, resources, list(cluster))
+        share = share_of_member(population, resources, list(cluster), populations=chosen)
     except ResourceError as error:
         raise ResourceError(f"{chosen} trials of {population} members at once (--concurrent): {error}") from error
     cpus, gpus = sum(node.cpus for node in cluster), sum(node.gpus for node in cluster)
@@ -37,7 +37,8 @@ def room_for(population: int, resources: ResourcesConfig, cluster: Sequence[Node
         chosen,
         share,
         f"{chosen} trial{'s' if chosen > 1 else ''} at once ({why}) on {cpus:g} CPUs and {gpus:g} GPUs: "
-        f"each of {population} members takes {share.cpus:g} CPUs and {share.gpus:g} GPUs",
+        f"each of {population} members takes {share.cpus:g} CPUs and {share.gpus:g} GPUs"
+        + (f", up to {share.together} in one actor" if share.together > 1 else ""),
     )
 
 

@@ -7,7 +7,7 @@ the newest checkpoint there. So nothing of a trial is kept in Tune's own snapsho
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Ground:
             "number": number,
             "values": dict(values),
             "base": self.base.model_dump(mode="json"),
-            "share": {"cpus": self.share.cpus, "gpus": self.share.gpus},
+            "share": asdict(self.share),
             "runs": str(self.runs.resolve()),
             "sweep": self.sweep,
             "run_id": f"{self.sweep_id}-{trial}",
@@ -74,9 +74,11 @@ class PopulationTrial(ray_tune.Trainable):
 
     @classmethod
     def default_resource_request(cls, task: dict[str, Any]) -> ray_tune.PlacementGroupFactory:
-        """A bundle a member. The driver itself, replay and vault only wait or copy: they reserve nothing."""
-        member = {"CPU": task["share"]["cpus"], "GPU": task["share"]["gpus"]}
-        return ray_tune.PlacementGroupFactory([{}] + [dict(member) for _ in range(population_size_of(task))])
+        """A bundle a process of members. Driver, replay and vault only wait or copy: they reserve nothing."""
+        share = Share(**task["share"])
+        process, processes = share.of_process, -(-population_size_of(task) // share.together)
+        bundle = {"CPU": process.cpus, "GPU": process.gpus}
+        return ray_tune.PlacementGroupFactory([{}] + [dict(bundle) for _ in range(processes)])
 
     def setup(self, task: dict[str, Any]) -> None:
         """Ready for a trial. All that may fail waits for `step`, whose failures Tune tries again."""

@@ -34,7 +34,7 @@ def train_run(
     rewind(folder.checkpoints, generation)
     _greet(console, config, folder, generation)
     room = Room(config.evolution.population_size, config.resources)
-    _say_what_travels(config, market, room, console)
+    _say_where_members_live(config, market, room, console)
     meter, between = Meter(Ledger(cost_file())), budget.check if budget else lambda: None
     session = Session(config, folder, generation, {}, console, meter.read)
     try:
@@ -61,8 +61,10 @@ def train_run(
     return folder
 
 
-def _say_what_travels(config: Config, market: Market, room: Room, console: Console) -> None:
-    room.fit()
+def _say_where_members_live(config: Config, market: Market, room: Room, console: Console) -> None:
+    together = room.fit().together
+    if together > 1:
+        console.print(f"members share cores: up to {together} of them live in one actor", highlight=False)
     if room.away:
         mb = bytes_a_generation(config, market, room.away) / 1e6
         console.print(f"{room.away} members live on other nodes: up to {mb:.1f} MB a generation between them and here")

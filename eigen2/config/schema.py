@@ -193,6 +193,9 @@ class ResourcesConfig(Section):
     )
     use_gpu: Literal["auto", "never", "always"] = Field("auto", description="`auto`: GPUs where the cluster has some")
     members_per_gpu: int | None = Field(None, ge=1, description="members sharing one GPU; none: spread over all GPUs")
+    members_per_actor: int | None = Field(
+        None, ge=1, description="members that live in one actor and take turns; none: those that share a core"
+    )
     threads_per_member: int = Field(1, ge=1, le=256, description="torch threads of a member; numbers depend on it")
     dashboard: bool = Field(True, description="start Ray's dashboard, on loopback")
     wait_s: float = Field(600.0, gt=0, description="seconds to wait for room, for a first answer, for the disk")

@@ -3,7 +3,7 @@
 import logging
 import math
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -74,12 +74,30 @@ def nodes() -> list[Node]:
     ]
 
 
-def share_of_member(population: int, resources: ResourcesConfig, cluster: list[Node]) -> Share:
-    """What each member takes, so that all of them fit at once.
+def share_of_member(population: int, resources: ResourcesConfig, cluster: list[Node], populations: int = 1) -> Share:
+    """What each member takes, so that all of them fit at once, and how many live in one process.
 
-    A GPU is shared by a whole number of members: its fraction is 1/k. Raises ResourceError saying what was asked, what
-    the cluster has, and what to change.
+    A GPU is shared by a whole number of members: its fraction is 1/k. populations: as many of them are there at once.
+    Raises ResourceError saying what was asked, what the cluster has, and what to change.
     """
+    share = _share_alone(populations * population, resources, cluster)
+    wanted = resources.members_per_actor or _members_per_core(share, resources)
+    fitting = (replace(share, together=together) for together in range(min(wanted, population), 1, -1))
+    return next((found for found in fitting if _processes_fit(found, population, populations, cluster)), share)
+
+
+def _members_per_core(share: Share, resources: ResourcesConfig) -> int:
+    """Members that would share a core, and so gain nothing from processes of their own; on a GPU they do."""
+    return 1 if share.gpus or resources.cpus_per_member else int(1 / share.cpus + 1e-9)
+
+
+def _processes_fit(share: Share, population: int, populations: int, cluster: list[Node]) -> bool:
+    process = share.of_process
+    return process.gpus <= 1 and populations * -(-population // share.together) <= _room(cluster, process)
+
+
+def _share_alone(population: int, resources: ResourcesConfig, cluster: list[Node]) -> Share:
+    """What each member takes in a process of its own."""
     cpus, gpus = sum(node.cpus for node in cluster), sum(node.gpus for node in cluster)
     on_gpu = resources.use_gpu == "always" or (resources.use_gpu == "auto" and gpus >= 1)
     if on_gpu and gpus < 1:
@@ -123,6 +141,11 @@ def room_on(node: Node, share: Share) -> int:
     if not share.gpus:
         return by_cpu
     return min(by_cpu, int(node.gpus) * int((1 + 1e-9) / share.gpus))
+
+
+def members_on(node: Node, share: Share) -> int:
+    """Members for which there is room on one node, in as many processes as they need."""
+    return room_on(node, share.of_process) * share.together
 
 
 def _rounded(share: float) -> float:

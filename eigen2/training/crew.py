@@ -95,8 +95,8 @@ class Crew:
         failures: dict[str, Failure] = {}
         failed: Counter[str] = Counter()
         while True:
-            if failures and self._recover(phase, failures):
-                results.clear()
+            for number in self._recover(phase, failures) if failures else ():
+                results.pop(number, None)
             due = [number for number in numbers if number not in results]
             failures = self._try(phase, due, method, arguments, told, leaves, results)
             if not failures:
@@ -169,16 +169,14 @@ class Crew:
         measured = self._resources.patience * self._longest_s[phase] if known else self._resources.wait_s
         return max(self._resources.min_patience_s, measured)
 
-    def _recover(self, phase: str, failures: dict[str, Failure]) -> bool:
-        """Make the failed parts anew; True if everyone had to be, so that the phase begins again for all."""
+    def _recover(self, phase: str, failures: dict[str, Failure]) -> list[int]:
+        """Make the failed parts anew, and who lived with them: the numbers of those for whom the phase begins again."""
         by_part = {post.part.name: number for number, post in enumerate(self._posts)}
         for name, failure in failures.items():
             if name not in by_part:
                 raise RunError(f"{name} was lost in phase {phase}: {failure.message}")
             self._warn(f"{name} was lost in phase {phase}: {failure.message}; it is made anew and repeats the phase")
-        lost = [by_part[name] for name in failures]
-        for number in lost:
-            self._runtime.end(self._posts[number].part)
+        lost = self._end([by_part[name] for name in failures])
         return self._remake(lost + self._hung_above(phase, lost))
 
     def _hung_above(self, phase: str, lost: Sequence[int]) -> list[int]:
@@ -196,26 +194,31 @@ class Crew:
         self._warn(f"{asked[-1].name} was lost in phase {phase}: {replay[0].message}; it is made anew")
         return [self.replay]
 
-    def _remake(self, lost: list[int]) -> bool:
-        """Make parts anew with the state the vault holds; True if everyone had to be."""
+    def _remake(self, lost: list[int]) -> list[int]:
+        """Make parts anew with the state the vault holds; the numbers of all that were."""
         deadline = time.monotonic() + self._resources.wait_s
-        everyone = False
+        made: set[int] = set()
         while True:
             share = self._await_fit(deadline)
             if smaller(share, self._share):
                 self._warn(f"the cluster is smaller: a member now takes {share.cpus:g} CPUs and {share.gpus:g} GPUs")
-                lost, everyone = list(range(len(self._posts))), True
+                lost = list(range(len(self._posts)))
             self._share = share
-            for number in lost:
-                self._runtime.end(self._posts[number].part)
+            lost = self._end(lost)
+            made.update(lost)
             for number in lost:
                 self._posts[number].part = self._posts[number].make(share)
             lost = self._not_standing(lost)
             if not lost:
-                return everyone
+                return sorted(made)
             if time.monotonic() > deadline:
                 names = ", ".join(self._posts[number].part.name for number in lost)
                 raise ResourceError(f"nothing could run {names} within resources.wait_s {self._resources.wait_s:g} s")
+
+    def _end(self, numbers: Sequence[int]) -> list[int]:
+        """End parts; the numbers of all that ended, since some live together."""
+        gone = {name for number in numbers for name in self._runtime.end(self._posts[number].part)}
+        return [number for number, post in enumerate(self._posts) if post.part.name in gone]
 
     def _not_standing(self, numbers: list[int]) -> list[int]:
         """Let new parts take up their state, if they had one; the numbers of those that could not."""

@@ -12,7 +12,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 
 from eigen2.config import ResourcesConfig
 from eigen2.errors import ResourceError
-from eigen2.training.cluster import Node, nodes, room_on, share_of_member
+from eigen2.training.cluster import Node, members_on, nodes, share_of_member
 from eigen2.training.runtime import Share
 
 RETRY_S = 1.0
@@ -43,7 +43,7 @@ class Room:
         self.forget()
         here = ray.get_runtime_context().get_node_id()
         near = one_for_all(self._population, share, present, here)
-        beside = {node.id: room_on(node, share) for node in present}.get(here, 0) if near in (None, here) else 0
+        beside = {node.id: members_on(node, share) for node in present}.get(here, 0) if near in (None, here) else 0
         self.away = max(self._population - beside, 0)
         return replace(share, near=near)
 
@@ -108,5 +108,5 @@ def one_for_all(population: int, share: Share, cluster: list[Node], here: str) -
 
     Of several the driver's, `here`, where what they share lies; else the one with most room: others may be there too.
     """
-    enough = [node for node in cluster if room_on(node, share) >= population]
-    return max(enough, key=lambda node: (node.id == here, room_on(node, share))).id if enough else None
+    enough = [node for node in cluster if members_on(node, share) >= population]
+    return max(enough, key=lambda node: (node.id == here, members_on(node, share))).id if enough else None

@@ -5,7 +5,7 @@ The trainer speaks to parts only through a runtime, so it holds references and n
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import ray
@@ -14,6 +14,7 @@ from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayT
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from eigen2.errors import Eigen2Error, RunError
+from eigen2.training.host import Host
 
 Reference = Any  # a Ray object reference, or in this process the value itself
 Told = Callable[[int], None]  # hears how many of some calls are finished
@@ -26,8 +27,14 @@ class Share:
 
     cpus: float = 0.0
     gpus: float = 0.0
+    together: int = 1  # parts that live in one process and take turns there
     with_driver: bool = False  # must live on the trainer's own node, where the run folder is
     near: str | None = None  # the node to live on if there is room, so that a population stays together
+
+    @property
+    def of_process(self) -> "Share":
+        """What a process takes in which `together` such parts live."""
+        return replace(self, cpus=self.cpus * self.together, gpus=self.gpus * self.together, together=1)
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,8 @@ class Runtime(Protocol):
         """A part of the given class, called `name` in messages."""
         ...
 
-    def end(self, part: Part) -> None:
-        """End a part, whatever it is doing."""
+    def end(self, part: Part) -> list[str]:
+        """End a part, whatever it is doing; the names of all that ended with it, its own among them."""
         ...
 
     def put(self, value: object) -> Reference:
@@ -106,8 +113,9 @@ class LocalRuntime:
     def make(self, name: str, kind: type, share: Share, *args: Reference) -> Part:
         return LocalPart(name, kind(*args))
 
-    def end(self, part: Part) -> None:
+    def end(self, part: Part) -> list[str]:
         """Nothing to end: the part goes with its last reference."""
+        return [part.name]
 
     def put(self, value: object) -> Reference:
         return value
@@ -127,20 +135,30 @@ class RayPart:
         return getattr(self.handle, method).options(num_returns=returns).remote(*args)
 
 
+class HostedPart(RayPart):
+    """A part that lives with others."""
+
+    def call(self, method: str, *args: Reference, returns: int = 1) -> Reference:
+        return self.handle.call.options(num_returns=returns).remote(self.name, method, *args)
+
+
 class RayRuntime:
-    """Each part is an actor of the connected Ray cluster."""
+    """Each part is an actor of the connected Ray cluster, or `Share.together` of them are one."""
 
     def __init__(self) -> None:
-        self._names: dict[str, str] = {}  # of the parts, by their actors' ids
+        self._names: dict[str, list[str]] = {}  # of the parts in an actor, by its id
+        self._rooms: dict[Share, tuple[ActorHandle[Any], int]] = {}  # the newest host, and how many it still takes
 
     def make(self, name: str, kind: type, share: Share, *args: Reference) -> Part:
-        part = RayPart(name, self._actor(kind, share, *args))
-        self._know(part)
+        part = self._lodge(name, kind, share, *args) if share.together > 1 else self._alone(name, kind, share, *args)
+        self._names.setdefault(part.handle._actor_id.hex(), []).append(name)
         return part
 
-    def end(self, part: Part) -> None:
+    def end(self, part: Part) -> list[str]:
         assert isinstance(part, RayPart)
         ray.kill(part.handle)
+        self._rooms = {share: room for share, room in self._rooms.items() if room[0] != part.handle}
+        return self._names[part.handle._actor_id.hex()]
 
     def put(self, value: object) -> Reference:
         return ray.put(value)
@@ -156,8 +174,23 @@ class RayRuntime:
         fetch_s = dict.fromkeys(finished, wait_s)
         return [self._result(part, reference, wait_s, fetch_s.get(reference, 0.0)) for part, reference in calls]
 
+    def _alone(self, name: str, kind: type, share: Share, *args: Reference) -> RayPart:
+        return RayPart(name, self._actor(kind, share, *args))
+
+    def _lodge(self, name: str, kind: type, share: Share, *args: Reference) -> RayPart:
+        handle, places = self._rooms.get(share, (None, 0))
+        if handle is None or not places:
+            handle, places = self._host(share), share.together
+        self._rooms[share] = (handle, places - 1)
+        handle.take_in.remote(name, kind, *args)
+        return HostedPart(name, handle)
+
+    def _host(self, share: Share) -> ActorHandle[Any]:
+        return self._actor(Host, share)
+
     def _actor(self, kind: type, share: Share, *args: Reference) -> ActorHandle[Any]:
-        options: dict[str, Any] = {"num_cpus": share.cpus, "num_gpus": share.gpus}
+        process = share.of_process
+        options: dict[str, Any] = {"num_cpus": process.cpus, "num_gpus": process.gpus}
         if share.with_driver:
             here = ray.get_runtime_context().get_node_id()
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=False)
@@ -165,9 +198,6 @@ class RayRuntime:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(share.near, soft=True)
         actor: Any = ray.remote(kind)
         return actor.options(**options).remote(*args)
-
-    def _know(self, part: RayPart) -> None:
-        self._names[part.handle._actor_id.hex()] = part.name
 
     def _result(self, part: Part, reference: Reference, wait_s: float, fetch_s: float) -> Any:
         try:
@@ -184,7 +214,8 @@ class RayRuntime:
             case Eigen2Error():
                 raise cause
             case RayActorError():
-                return Failure(self._names.get(cause.actor_id or "", part.name), _last_line(cause))
+                names = self._names.get(cause.actor_id or "", [part.name])
+                return Failure(part.name if part.name in names else names[0], _last_line(cause))
             case ObjectLostError():
                 return Failure(None, _last_line(cause))
             case _:

@@ -279,7 +279,7 @@ class Trainer:
 
 
 def _member_maker(runtime: Runtime, number: int, config: Reference, market: Reference) -> Callable[[Share], Part]:
-    return lambda share: runtime.make(f"member {number}", Member, share, number, config, market, share.gpus)
+    return lambda share: runtime.make(f"member {number}", Member, share, number, config, market, share.of_process.gpus)
 
 
 def _replay_maker(runtime: Runtime, capacity: int) -> Callable[[Share], Part]:

@@ -66,7 +66,7 @@ def process_of(trainer: Trainer, post: int | None) -> int:
 
 
 def sabotaged(
-    path: Path, phase: str, victims: tuple[int | None, ...], how: int, **changed: Any
+    path: Path, phase: str, victims: tuple[int | None, ...], how: int, share: Share = SHARE, **changed: Any
 ) -> tuple[RunFolder, Saboteur]:
     """A run whose victims get a signal as a phase begins."""
     config, folder = small_config(**{**SIZE, **changed}), RunFolder(path)
@@ -74,7 +74,7 @@ def sabotaged(
     processes: list[int] = []
     session = make_session(config, folder, 0)
     saboteur = Saboteur(session, phase, lambda: [os.kill(process, how) for process in processes] and None)
-    trainer = Trainer(config, MARKET, folder, RayRuntime(), lambda: SHARE, saboteur)
+    trainer = Trainer(config, MARKET, folder, RayRuntime(), lambda: share, saboteur)
     trainer.start()
     processes.extend(process_of(trainer, victim) for victim in victims)
     trainer.run()
@@ -89,6 +89,18 @@ def test_killed_at_a_phase(tmp_path: Path, undisturbed: RunFolder, phase: str, v
     assert_same_run(folder, undisturbed)
     told = {message.split(" was lost")[0] for message in saboteur.warnings}
     assert told == {"the replay buffer" if victim == 3 else f"member {victim}" for victim in victims}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("victim", [1, 2], ids=["with another", "alone"])
+def test_a_process_of_several_members_is_killed(
+    tmp_path: Path, undisturbed: RunFolder, phase: str, victim: int
+) -> None:
+    """Of members 0 to 2 two live together; the third has a process of its own, with a free place."""
+    share = Share(cpus=0.5, together=2)
+    folder, saboteur = sabotaged(tmp_path, phase, (victim,), signal.SIGKILL, share)
+    assert_same_run(folder, undisturbed)
+    assert any(f"member {victim} was lost" in message for message in saboteur.warnings)
 
 
 def test_killed_before_anyone_stands(tmp_path: Path, undisturbed: RunFolder) -> None:

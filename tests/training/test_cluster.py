@@ -36,8 +36,11 @@ def members_placed(share: Share, nodes: list[Node]) -> int:
     [
         (2, [Node(8, 0)], Share(1.0, 0.0)),
         (8, [Node(8, 0)], Share(1.0, 0.0)),
-        (16, [Node(8, 0)], Share(0.5, 0.0)),
-        (3, [Node(1, 0)], Share(0.3333, 0.0)),
+        (16, [Node(8, 0)], Share(0.5, 0.0, together=2)),
+        (3, [Node(1, 0)], Share(0.3333, 0.0, together=3)),
+        (3, [Node(2, 0)], Share(0.6666, 0.0)),
+        (9, [Node(8, 0)], Share(0.8888, 0.0)),
+        (5, [Node(2, 0)], Share(0.4, 0.0)),
         (8, [Node(16, 1)], Share(1.0, 0.125)),
         (8, [Node(16, 2)], Share(1.0, 0.25)),
         (9, [Node(16, 2)], Share(1.0, 0.2)),
@@ -47,6 +50,33 @@ def members_placed(share: Share, nodes: list[Node]) -> int:
 )
 def test_members_share_cpus_and_gpus_equally(population: int, nodes: list[Node], expected: Share) -> None:
     assert share(population, *nodes) == expected
+
+
+@MANY
+@given(SIZES, st.lists(NODES, min_size=1, max_size=6), st.integers(1, 4), st.none() | st.integers(1, 16))
+def test_the_processes_of_all_populations_fit(
+    population: int, nodes: list[Node], populations: int, members_per_actor: int | None
+) -> None:
+    resources = ResourcesConfig(members_per_actor=members_per_actor)
+    nodes = [Node(max(node.cpus, 1.0), node.gpus) for node in nodes]
+    try:
+        found = share_of_member(population, resources, nodes, populations)
+    except ResourceError:
+        return
+    processes = populations * -(-population // found.together)
+    assert found.together <= min(population, members_per_actor or population)
+    assert found.of_process.cpus <= 1 + 1e-9 or members_per_actor
+    assert members_placed(found.of_process, nodes) >= processes
+
+
+def test_members_live_together_where_they_share_a_core_or_as_configured() -> None:
+    assert share(8, Node(2, 0)).together == 4
+    assert share(8, Node(2, 0), members_per_actor=1).together == 1
+    assert share(8, Node(2, 0), members_per_actor=2).of_process == Share(0.5)
+    assert share(8, Node(2, 0), cpus_per_member=0.25).together == 1
+    assert share(8, Node(2, 1)).together == 1, "on a GPU each has a fraction of its own"
+    assert share(8, Node(2, 1), members_per_actor=8).of_process == Share(2.0, 1.0)
+    assert share(8, Node(16, 2), members_per_actor=8).of_process == Share(4.0, 1.0), "no process has two GPUs"
 
 
 @pytest.mark.parametrize("k", [*range(1, 101), 1000, 4096])

@@ -10,7 +10,7 @@ import ray
 from eigen2.config import ResourcesConfig
 from eigen2.errors import ConfigError, RunError
 from eigen2.training.cluster import connect, nodes, share_of_member
-from eigen2.training.runtime import Failure, Part, RayRuntime, Share, gather
+from eigen2.training.runtime import Failure, Part, RayPart, RayRuntime, Share, gather
 from tests.training.small import assert_same_run, run, small_config
 
 SIZE = {"population_size": 3, "num_generations": 2, "wait_s": 240.0}
@@ -37,6 +37,12 @@ def test_the_cluster_is_shared_equally() -> None:
 def test_a_run_on_ray_is_the_run_in_one_process(tmp_path: Path) -> None:
     local = run(tmp_path / "local", **SIZE)
     assert_same_run(run(tmp_path / "ray", runtime=RayRuntime(), share=fair_share(), **SIZE), local)
+
+
+@pytest.mark.parametrize("together", [2, 3])
+def test_members_that_live_together_are_the_members_apart(tmp_path: Path, together: int) -> None:
+    local = run(tmp_path / "local", **SIZE)
+    assert_same_run(run(tmp_path / "ray", runtime=RayRuntime(), share=Share(0.3, together=together), **SIZE), local)
 
 
 class Sleeper:
@@ -90,3 +96,25 @@ def test_who_waits_for_the_dead_is_not_to_blame() -> None:
     (failure,) = runtime.collect([(living, living.call("sleep", given))], 60)
     assert isinstance(failure, Failure)
     assert failure.culprit == "the dead"
+
+
+def test_parts_that_live_together_end_together() -> None:
+    runtime = RayRuntime()
+    parts = [runtime.make(f"sleeper {number}", Sleeper, Share(together=2)) for number in range(3)]
+    gather(runtime, [(part, part.call("sleep", 0)) for part in parts], "start", 60)
+    assert len({part.handle for part in parts if isinstance(part, RayPart)}) == 2
+    late = [(part, part.call("sleep", 600)) for part in parts[:2]]
+    assert runtime.end(parts[1]) == ["sleeper 0", "sleeper 1"]
+    told = runtime.collect(late, 60)
+    assert [failure.culprit for failure in told] == ["sleeper 0", "sleeper 1"]
+    other = runtime.make("another", Sleeper, Share(together=2))
+    assert runtime.collect([(other, other.call("sleep", 0))], 60) == [0], "it moves in with the third"
+    assert runtime.end(other) == ["sleeper 2", "another"]
+
+
+def test_who_moves_in_after_an_end_does_not_move_in_with_the_dead() -> None:
+    runtime = RayRuntime()
+    dead = runtime.make("one", Sleeper, Share(together=2))
+    runtime.end(dead)
+    living = runtime.make("two", Sleeper, Share(together=2))
+    assert runtime.collect([(living, living.call("sleep", 0))], 60) == [0]

@@ -245,7 +245,9 @@ def test_progress_counts_states_and_time_left(tmp_path: Path) -> None:
 def test_room_is_shared_equally_and_refused_where_there_is_none() -> None:
     resources, two = ResourcesConfig(), [Node(2.0, 0.0)]
     assert room_for(8, resources, two, None).concurrent == 1
-    assert room_for(8, resources, two, 2).share == Share(0.125)
+    assert room_for(8, resources, two, 1).share == Share(0.25, together=4)
+    assert room_for(8, resources, two, 2).share == Share(0.125, together=8)
+    assert room_for(8, resources, two, 2).says.endswith("takes 0.125 CPUs and 0 GPUs, up to 8 in one actor")
     assert room_for(8, resources, [Node(64.0, 2.0)], None).concurrent == 2
     assert room_for(8, resources, [Node(64.0, 2.0)], None).share.gpus == 0.125
     assert room_for(8, resources, [Node(64.0, 2.0, memory_bytes=8e9)], None).concurrent == 1
