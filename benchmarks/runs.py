@@ -33,13 +33,15 @@ def generation_s(config: Config, market: Market, runtime: Runtime, fit: Callable
 
 
 def generation(size: Size) -> Figures:
-    """Seconds of each phase with all members as actors, and the peak memory of the processes."""
+    """Seconds of each phase on all cores, with members in actors, and the peak memory of the processes."""
     from eigen2.training.cluster import connect
     from eigen2.training.runtime import RayRuntime
 
     config = size.config(num_generations=3)
     market = size.market(config)
     connect(ResourcesConfig(dashboard=False))
+    together = fit_to_cluster(config).together
+    home = "ray::Host" if together > 1 else "ray::Member"
     with tempfile.TemporaryDirectory() as name:
         folder = RunFolder(Path(name))
         session = Session(config, folder, 0, {}, Console(file=io.StringIO()))
@@ -48,12 +50,12 @@ def generation(size: Size) -> Figures:
         memory = {
             "peak MB of the driver": peak_mb(Path("/proc/self")),
             "peak MB of the replay buffer": max(map(peak_mb, processes("ray::Replay"))),
-            "peak MB of a member": max(map(peak_mb, processes("ray::Member"))),
+            "peak MB of a process of members": max(map(peak_mb, processes(home))),
         }
         del trainer  # until here its actors lived
     names = ("generation", "play", "train", "evolve", "checkpoint")
     times = {f"{name}, s": statistics.median(row[f"time/{name}"] for row in rows) for name in names}
-    return {"members": float(config.evolution.population_size), **times, **memory}
+    return {"members": float(config.evolution.population_size), "in an actor": float(together), **times, **memory}
 
 
 def processes(title: str) -> list[Path]:
@@ -76,19 +78,29 @@ def peak_mb(process: Path) -> float:
 
 
 def rays_share(size: Size) -> Figures:
-    """A generation with actors against the same members called in one process, all of it on one core."""
+    """A generation with actors against the same members called in one process, all of it on one core: once as members
+    live by default, together in one actor, and once with an actor for each."""
     from eigen2.training.cluster import connect
     from eigen2.training.runtime import RayRuntime
 
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    config = size.config(num_generations=4, population_size=4, threads_per_member=1)
+    config = size.config(num_generations=6, population_size=4, threads_per_member=1)
     market = size.market(config)
     torch.set_num_threads(1)
-    apart, _ = generation_s(config, market, LocalRuntime(), Share)
-    connect(ResourcesConfig(num_cpus=4, dashboard=False))
-    actors, row = generation_s(config, market, RayRuntime(), lambda: fit_to_cluster(config))
+    called, _ = generation_s(config, market, LocalRuntime(), Share)
+    connect(ResourcesConfig(num_cpus=1, dashboard=False))
+    together, row = generation_s(config, market, RayRuntime(), lambda: fit_to_cluster(config))
+    one_each = size.config(num_generations=6, population_size=4, threads_per_member=1, members_per_actor=1)
+    apart, _ = generation_s(config, market, RayRuntime(), lambda: fit_to_cluster(one_each))
     split = {name: row[f"time/{name}"] for name in ("play", "train", "evolve", "checkpoint")}
-    return {"one process, s": apart, "actors, s": actors, "overhead, %": 100 * (actors / apart - 1), **split}
+    return {
+        "one process, s": called,
+        "one actor, s": together,
+        "an actor each, s": apart,
+        "overhead, %": 100 * (together / called - 1),
+        "overhead of an actor each, %": 100 * (apart / called - 1),
+        **split,
+    }
 
 
 def startup() -> Figures:

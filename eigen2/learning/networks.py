@@ -12,14 +12,15 @@ from torch.nn import functional as F
 
 # a wide query looks at few columns from the start: an even average over them hides what one column says
 QUERY_STD = 2.0
-KERNEL = 4  # taps of a convolution: with dilations 1, 4, 16 it sees 64 days
+KERNEL = 4  # taps of a convolution: with dilations 16, 4, 1 it sees 64 days
 ROWS = 8_192  # rows of features that pass through the layers together: as many stay in a processor's cache
 
 
 def dilations(context_days: int) -> list[int]:
-    """Dilations of the layers whose receptive field is the largest that fits `context_days`.
+    """Dilations of the layers whose receptive field is the largest that fits `context_days`, the widest first.
 
-    They grow by the kernel's size, so no day is skipped; the last takes what is left.
+    They differ by the kernel's size, so no day is skipped; the widest takes what is left. After a wide layer there is
+    little history left to compute: in the other order all of it would pass through most layers.
     """
     left, dilation, found = context_days - 1, 1, []
     while left >= KERNEL - 1:
@@ -27,7 +28,7 @@ def dilations(context_days: int) -> list[int]:
         found.append(step)
         left -= step * (KERNEL - 1)
         dilation *= KERNEL
-    return found
+    return found[::-1]
 
 
 class CausalBlock(nn.Module):

@@ -20,6 +20,7 @@ from rich.console import Console
 from eigen2.config import ResourcesConfig
 from eigen2.training.cluster import connect
 from eigen2.training.run_folder import RunFolder
+from eigen2.training.runtime import Share
 from tests.faults import test_nodes
 from tests.faults.test_losses import HASTY, PHASES, SIZE, sabotaged
 from tests.training.small import assert_same_run, rows_of, run
@@ -31,6 +32,7 @@ Run = Callable[[Path, str], RunFolder]
 SIGNALS: dict[str, tuple[tuple[int, ...], signal.Signals, dict[str, Any]]] = {
     "kill -9 of a member": ((1,), signal.SIGKILL, {}),
     "kill -9 of two members at once": ((0, 2), signal.SIGKILL, {}),
+    "kill -9 of an actor of two members": ((1,), signal.SIGKILL, {"share": Share(cpus=0.5, together=2)}),
     "kill -9 of the replay buffer": ((3,), signal.SIGKILL, {}),
     "SIGSTOP of a member": ((1,), signal.SIGSTOP, HASTY),
     "SIGSTOP of the replay buffer": ((3,), signal.SIGSTOP, HASTY),

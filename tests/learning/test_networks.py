@@ -52,7 +52,7 @@ def test_the_receptive_field_is_the_largest_that_fits_the_context() -> None:
 
 
 def test_64_days_are_covered_exactly_by_three_layers() -> None:
-    assert dilations(64) == [1, 4, 16]
+    assert dilations(64) == [16, 4, 1]
     assert receptive_field(64) == 64
 
 
@@ -101,9 +101,9 @@ def test_an_encoding_does_not_depend_on_how_many_columns_pass_together(monkeypat
 
 
 def test_the_cost_of_a_history_is_that_of_its_days_in_all_layers() -> None:
-    encoder = make_encoder(64)  # dilations 1, 4, 16: layers that give 60, 48 and 0 days of the 63 on
+    encoder = make_encoder(64)  # dilations 16, 4, 1: layers that give 15, 3 and 0 days of the 63 on
     assert encoder.history == 63
-    assert encoder.history_cost == (60 + 48 + 0) / 3
+    assert encoder.history_cost == (15 + 3 + 0) / 3
 
 
 def test_blocks_of_a_batch_do_not_touch_each_other() -> None:
