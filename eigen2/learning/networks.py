@@ -4,7 +4,7 @@ Tensors are time-major, [n, B, C, ...]: n consecutive days, B blocks of days, C 
 convolution is then a contiguous slice of days.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,44 @@ def dilations(context_days: int) -> list[int]:
     return found[::-1]
 
 
+class CausalTaps(torch.autograd.Function):
+    """A causal convolution as one product a tap, each added to the same result.
+
+    As a product of joined taps it computes the same, but copies each input once a tap, and each gradient back.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
+        """x: [n, ..., H]; weight: [O, KERNEL * H], taps from the oldest; bias: [O] -> [n - span, ..., O]."""
+        ctx.save_for_backward(x, weight)
+        ctx.dilation = dilation
+        taps = _taps_of(x, dilation)
+        out = torch.addmm(bias, taps[0], _by_tap(weight)[0].t())
+        for tap, by in zip(taps[1:], _by_tap(weight)[1:], strict=True):
+            torch.addmm(out, tap, by.t(), out=out)
+        return out.view(x.shape[0] - dilation * (KERNEL - 1), *x.shape[1:-1], len(bias))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight = ctx.saved_tensors
+        grad = grads[0].reshape(-1, weight.shape[0])
+        grad_x = torch.zeros_like(x)
+        for tap, by in zip(_taps_of(grad_x, ctx.dilation), _by_tap(weight), strict=True):
+            torch.addmm(tap, grad, by, out=tap)
+        grad_weight = torch.cat([grad.t() @ tap for tap in _taps_of(x, ctx.dilation)], dim=1)
+        return grad_x, grad_weight, grad.sum(dim=0), None
+
+
+def _taps_of(x: Tensor, dilation: int) -> list[Tensor]:
+    """What each tap reads of contiguous x, [n, ..., H], as views [rows, H]."""
+    days = x.shape[0] - dilation * (KERNEL - 1)
+    return [x[k * dilation : k * dilation + days].view(-1, x.shape[-1]) for k in range(KERNEL)]
+
+
+def _by_tap(weight: Tensor) -> tuple[Tensor, ...]:
+    return weight.chunk(KERNEL, dim=1)
+
+
 class CausalBlock(nn.Module):
     """A residual causal convolution over days: output day t reads days t, t-d, t-2d, t-3d (van den Oord 2016)."""
 
@@ -44,10 +82,8 @@ class CausalBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, ..., H] -> [n - span, ..., H]."""
-        days = x.shape[0] - self.span
-        y = self.norm(x)
-        taps = [y[k * self.dilation : k * self.dilation + days] for k in range(KERNEL)]
-        return x[self.span :] + self.mix(F.gelu(self.taps(torch.cat(taps, dim=-1))))
+        heard = CausalTaps.apply(self.norm(x), self.taps.weight, self.taps.bias, self.dilation)
+        return x[self.span :] + self.mix(F.gelu(heard))
 
 
 class Encoding(NamedTuple):

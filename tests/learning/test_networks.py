@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eigen2.learning.networks import KERNEL, Actor, Critic, Encoder, Encoding, dilations
+from eigen2.learning.networks import KERNEL, Actor, CausalTaps, Critic, Encoder, Encoding, dilations
 
 torch.set_num_threads(1)
 COLUMNS, FEATURES, HIDDEN = 3, 4, 8
@@ -165,3 +165,18 @@ def test_targets_are_shares_of_their_range() -> None:
     _, target = Actor(HIDDEN)(100 * torch.randn(50, 1, 4, HIDDEN), torch.randn(50, 1, HIDDEN))
     assert target.min() >= 0
     assert target.max() <= 1
+
+
+@pytest.mark.parametrize("dilation", [1, 3])
+def test_a_product_a_tap_is_the_product_of_joined_taps_and_has_its_gradients(dilation: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    x, weight, bias = drawn(KERNEL * dilation + 2, 2, 3, 5), drawn(4, KERNEL * 5), drawn(4)
+    days = len(x) - (KERNEL - 1) * dilation
+    joined = torch.cat([x[k * dilation : k * dilation + days] for k in range(KERNEL)], dim=-1)
+    found = CausalTaps.apply(x, weight, bias, dilation)
+    torch.testing.assert_close(found, torch.nn.functional.linear(joined, weight, bias))
+    assert torch.autograd.gradcheck(CausalTaps.apply, (x, weight, bias, dilation))
