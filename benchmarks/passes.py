@@ -1,6 +1,7 @@
 """What a member does, timed in this process on one thread: play, updates, passes of the encoder, a saved buffer."""
 
 import resource
+import statistics
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from eigen2.randomness import stream
 from eigen2.training.checkpoint import Archive
 from eigen2.training.member import Member
 
+ROUNDS = 5  # of the limit: machines are noisy, so work and limit are measured in turns
 PLAYED_DAYS = 500  # of a stretch that is encoded at once
 MEASURED_UPDATES = {"quickstart": 48, "skinny": 2, "full": 1}  # of which the cost of all is told
 
@@ -72,13 +74,16 @@ def limit(size: Size) -> Figures:
     def both() -> None:
         encoder(learned).context.sum().backward()
 
-    shares = {}
+    shares, peaks = {}, []
     for name, work in (("forward", forward), ("forward and backward", both)):
         with FlopCounterMode(display=False) as counter:
             work()
-        peak = 2 * side**3 / median_s(lambda: torch.mm(left, right), 9)
-        shares[f"{name}, % of torch.mm"] = 100 * counter.get_total_flops() / median_s(work, 5) / peak
-    return {"size": size.name, "torch.mm, GFLOP/s": peak / 1e9, **shares}
+        found = []
+        for _ in range(ROUNDS):
+            peaks.append(2 * side**3 / median_s(lambda: torch.mm(left, right), 9))
+            found.append(100 * counter.get_total_flops() / median_s(work, 5) / peaks[-1])
+        shares[f"{name}, % of torch.mm"] = statistics.median(found)
+    return {"size": size.name, "torch.mm, GFLOP/s": statistics.median(peaks) / 1e9, **shares}
 
 
 def storage() -> Figures:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import ray
 import torch
 from rich.console import Console
 
@@ -21,6 +22,8 @@ from eigen2.market.market import Market
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalRuntime, Runtime, Share
 from eigen2.training.session import Session, fit_to_cluster, train
+
+ROUNDS = 3  # of the comparison with Ray
 
 
 def generation_s(config: Config, market: Market, runtime: Runtime, fit: Callable[[], Share]) -> tuple[float, Figures]:
@@ -79,28 +82,36 @@ def peak_mb(process: Path) -> float:
 
 def rays_share(size: Size) -> Figures:
     """A generation with actors against the same members called in one process, all of it on one core: once as members
-    live by default, together in one actor, and once with an actor for each."""
+    live by default, together in one actor, and once with an actor for each. In turns, since machines are noisy."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+    taken: dict[str, list[float]] = {"one process": [], "one actor": [], "an actor each": []}
+    for _ in range(ROUNDS):
+        for name, seconds in one_round(size).items():
+            taken[name].append(seconds)
+    medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
+    called = medians["one process"]
+    over = {f"overhead of {name}, %": 100 * (medians[name] / called - 1) for name in ("one actor", "an actor each")}
+    told = {f"{name}, all": ", ".join(f"{one:.2f}" for one in seconds) for name, seconds in taken.items()}
+    return {**{f"{name}, s": seconds for name, seconds in medians.items()}, **over, **told}
+
+
+def one_round(size: Size) -> dict[str, float]:
+    """Median seconds of a generation of four members, by where they live."""
     from eigen2.training.cluster import connect
     from eigen2.training.runtime import RayRuntime
 
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    config = size.config(num_generations=6, population_size=4, threads_per_member=1)
+    config = size.config(num_generations=4, population_size=4)
+    one_each = size.config(num_generations=4, population_size=4, members_per_actor=1)
     market = size.market(config)
-    torch.set_num_threads(1)
     called, _ = generation_s(config, market, LocalRuntime(), Share)
     connect(ResourcesConfig(num_cpus=1, dashboard=False))
-    together, row = generation_s(config, market, RayRuntime(), lambda: fit_to_cluster(config))
-    one_each = size.config(num_generations=6, population_size=4, threads_per_member=1, members_per_actor=1)
-    apart, _ = generation_s(config, market, RayRuntime(), lambda: fit_to_cluster(one_each))
-    split = {name: row[f"time/{name}"] for name in ("play", "train", "evolve", "checkpoint")}
-    return {
-        "one process, s": called,
-        "one actor, s": together,
-        "an actor each, s": apart,
-        "overhead, %": 100 * (together / called - 1),
-        "overhead of an actor each, %": 100 * (apart / called - 1),
-        **split,
-    }
+    try:
+        together, _ = generation_s(config, market, RayRuntime(), lambda: fit_to_cluster(config))
+        apart, _ = generation_s(config, market, RayRuntime(), lambda: fit_to_cluster(one_each))
+    finally:
+        ray.shutdown()
+    return {"one process": called, "one actor": together, "an actor each": apart}
 
 
 def startup() -> Figures:

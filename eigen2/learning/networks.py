@@ -83,7 +83,7 @@ class CausalBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[n, ..., H] -> [n - span, ..., H]."""
         heard = CausalTaps.apply(self.norm(x), self.taps.weight, self.taps.bias, self.dilation)
-        return x[self.span :] + self.mix(F.gelu(heard))
+        return self.mix(F.gelu(heard)).add_(x[self.span :])
 
 
 class Encoding(NamedTuple):
