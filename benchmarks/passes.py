@@ -62,7 +62,8 @@ def limit(size: Size) -> Figures:
     side = 1_024
     left, right = torch.randn(side, side), torch.randn(side, side)
     config = size.config()
-    encoder = Networks(10, size.columns, config.agent.hidden_size, size.context_days).encoder
+    stocks = torch.arange(size.columns)
+    encoder = Networks(10, size.columns, stocks, config.agent.hidden_size, size.context_days).encoder
     shape = BatchShape.of(config.ddpg, config.replay, config.slices.trading_days)
     played = torch.randn(encoder.history + PLAYED_DAYS, 1, size.columns, 10)
     learned = torch.randn(encoder.history + shape.days, shape.blocks, size.columns, 10)

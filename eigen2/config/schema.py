@@ -127,6 +127,7 @@ class DDPGConfig(Section):
 
     actor_lr: float = Field(0.0005, gt=0, le=1, description="learning rate of the actor")
     critic_lr: float = Field(0.001, gt=0, le=1, description="learning rate of the critic and the encoder")
+    lr_decay: float = Field(1.0, gt=0, le=1, description="factor on both learning rates a generation")
     weight_decay: float = Field(0.0005, ge=0, le=1, description="decoupled weight decay of both optimisers")
     gamma: float = Field(0.99, gt=0, le=1, description="discount a day")
     tau: float = Field(0.005, gt=0, le=1, description="share of the online weights in each target update")

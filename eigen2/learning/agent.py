@@ -91,6 +91,7 @@ class Agent:
             self._online = Networks(
                 features=market.inputs.shape[2],
                 columns=market.inputs.shape[1],
+                stocks=market.stocks,
                 hidden=agent.hidden_size,
                 context_days=agent.context_days,
             ).to(self._device)
@@ -148,19 +149,24 @@ class Agent:
 
     # --- learning -------------------------------------------------------------------------------------------------
 
-    def learn(self, sample: Sample, block_days: int, rng: torch.Generator) -> dict[str, float]:
+    def learn(self, sample: Sample, block_days: int, rng: torch.Generator, lr_share: float = 1.0) -> dict[str, float]:
         """One update for each of the sample's U batches; returns the mean of each training metric.
 
-        rng: draws the noise on what the updates see, on the CPU.
+        rng: draws the noise on what the updates see, on the CPU; lr_share: of the learning rates, that the steps take.
         """
         totals: dict[str, float] = {}
         for first_days, rows in zip(sample.first_days, sample.rows, strict=True):
-            for name, value in self.update(first_days, rows, block_days, rng).items():
+            for name, value in self.update(first_days, rows, block_days, rng, lr_share).items():
                 totals[name] = totals.get(name, 0.0) + value / len(sample.rows)
         return totals
 
     def update(
-        self, first_days: NDArray[np.int64], rows: NDArray[np.void], block_days: int, rng: torch.Generator
+        self,
+        first_days: NDArray[np.int64],
+        rows: NDArray[np.void],
+        block_days: int,
+        rng: torch.Generator,
+        lr_share: float = 1.0,
     ) -> dict[str, float]:
         """One DDPG update from [B, m] transitions in B blocks of days: the mean over all of them, clipped once."""
         batches = list(self._micro_batches(first_days, rows, self._input_noise(len(rows), block_days, rng)))
@@ -174,7 +180,7 @@ class Agent:
             encodings.append(Encoding(*(part.detach() for part in encoding)))
             losses.append(loss.item() * weight)
             values.append(value.item() * weight)
-        grad_norm = self._critic_optimiser.step(self._ddpg.max_grad_norm)
+        grad_norm = self._critic_optimiser.step(self._ddpg.max_grad_norm, lr_share)
 
         self._actor_optimiser.zero_grad()
         self._online.critic.requires_grad_(False)
@@ -184,7 +190,7 @@ class Agent:
             (loss * weight).backward()
             actor_losses.append(loss.item() * weight)
         self._online.critic.requires_grad_(True)
-        self._actor_optimiser.step(self._ddpg.max_grad_norm)
+        self._actor_optimiser.step(self._ddpg.max_grad_norm, lr_share)
 
         self._move_targets()
         return {

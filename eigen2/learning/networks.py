@@ -4,12 +4,16 @@ Tensors are time-major, [n, B, C, ...]: n consecutive days, B blocks of days, C 
 convolution is then a contiguous slice of days.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# names that start small say nothing of a column until that pays: wide ones let columns' days be learned by heart
+NAME_STD = 0.07
+NAME_PACE = 4.0  # a name moves by as many times what a weight moves: a column has few days of its own to learn it from
 # a wide query looks at few columns from the start: an even average over them hides what one column says
 QUERY_STD = 2.0
 KERNEL = 4  # taps of a convolution: with dilations 16, 4, 1 it sees 64 days
@@ -98,15 +102,17 @@ class Encoding(NamedTuple):
 class Encoder(nn.Module):
     """Causal convolutions over time, the same for every column, then attention with one learned query over columns.
 
-    A learned bias a column lets it tell columns apart. The last input feature says whether a column is seen.
+    A learned name a column, added to its features after the convolutions, lets columns be told apart; what is read from
+    history is the same for all. The last input feature says whether a column is seen.
 
     history: days that are read before the first day encoded; history_cost: the work they take, in days encoded.
     """
 
-    def __init__(self, features: int, columns: int, hidden: int, context_days: int) -> None:
+    def __init__(self, features: int, columns: int, stocks: Tensor, hidden: int, context_days: int) -> None:
         super().__init__()
+        self.register_buffer("prior", attention_prior(columns, stocks), persistent=False)
         self.embed = nn.Linear(features, hidden)
-        self.column = nn.Parameter(torch.randn(columns, hidden) * 0.5)
+        self.column = nn.Parameter(torch.randn(columns, hidden) * NAME_STD / NAME_PACE)
         self.blocks = nn.Sequential(*(CausalBlock(hidden, d) for d in dilations(context_days)))
         self.norm = nn.LayerNorm(hidden)
         self.query = nn.Parameter(torch.randn(hidden) * QUERY_STD)
@@ -119,19 +125,33 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Encoding:
         """[history + n, B, C, F] -> the encoding of the last n days."""
         seen = x[self.history :, ..., -1] > 0
-        columns = self._columns(x)
+        columns = self._history(x).add_(NAME_PACE * self.column)
         # keys and values are linear: the query meets the weights of the key once, and the value is of the mean
-        scores = columns @ (self.query @ self.key.weight) * columns.shape[-1] ** -0.5
+        scores = columns @ (self.query @ self.key.weight) * columns.shape[-1] ** -0.5 + self.prior
         attention = scores.masked_fill(~seen, torch.finfo(scores.dtype).min).softmax(dim=-1)
         context = self.value(torch.einsum("nbc,nbch->nbh", attention, columns))
         return Encoding(columns, context, attention)
 
-    def _columns(self, x: Tensor) -> Tensor:
-        """[history + n, B, C, F] -> the features of every column, [n, B, C, H]; a few columns at a time."""
+    def _history(self, x: Tensor) -> Tensor:
+        """[history + n, B, C, F] -> what each column's history says, [n, B, C, H]; a few columns at a time."""
         piece = max(1, ROWS // (x.shape[0] * x.shape[1]))
-        pieces = zip(x.split(piece, dim=2), self.column.split(piece), strict=True)
-        encoded = [self.norm(self.blocks(self.embed(inputs) + column)) for inputs, column in pieces]
+        encoded = [self.norm(self.blocks(self.embed(inputs))) for inputs in x.split(piece, dim=2)]
         return encoded[0] if len(encoded) == 1 else torch.cat(encoded, dim=2)
+
+
+def attention_prior(columns: int, stocks: Tensor) -> Tensor:
+    """What is added to the attention's scores, [C]: columns that can't be bought, if any, have half of it at first.
+
+    A column is in the data to be bought or to be read; among many stocks the few to be read would not be found.
+
+    stocks: [S] numbers of the columns that may be bought.
+    """
+    prior = torch.zeros(columns, device=stocks.device)
+    others = columns - len(stocks)
+    if others:
+        prior += math.log(len(stocks) / others)
+        prior[stocks] = 0
+    return prior
 
 
 class StockHead(nn.Module):
@@ -186,10 +206,13 @@ class Critic(nn.Module):
 
 
 class Networks(nn.Module):
-    """Encoder, actor and critic of one agent; their parameters are its genome."""
+    """Encoder, actor and critic of one agent; their parameters are its genome.
 
-    def __init__(self, features: int, columns: int, hidden: int, context_days: int) -> None:
+    stocks: [S] numbers of the columns that may be bought.
+    """
+
+    def __init__(self, features: int, columns: int, stocks: Tensor, hidden: int, context_days: int) -> None:
         super().__init__()
-        self.encoder = Encoder(features, columns, hidden, context_days)
+        self.encoder = Encoder(features, columns, stocks, hidden, context_days)
         self.actor = Actor(hidden)
         self.critic = Critic(hidden)

@@ -32,8 +32,8 @@ class AdamW:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, max_norm: float) -> float:
-        """One step with the gradients clipped to `max_norm`; returns their norm before."""
+    def step(self, max_norm: float, lr_share: float = 1.0) -> float:
+        """One step of `lr_share` of the learning rate, gradients clipped to `max_norm`; returns their norm before."""
         norm = nn.utils.clip_grad_norm_(self.parameters, max_norm)
         moved = [number for number, parameter in enumerate(self.parameters) if parameter.grad is not None]
         for number in moved:
@@ -49,7 +49,7 @@ class AdamW:
             amsgrad=False,
             beta1=BETAS[0],
             beta2=BETAS[1],
-            lr=self._lr,
+            lr=self._lr * lr_share,
             weight_decay=self._weight_decay,
             eps=EPSILON,
             maximize=False,

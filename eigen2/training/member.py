@@ -91,7 +91,7 @@ class Member:
         """
         rng = torch.Generator().manual_seed(torch_seed(self._config.run.seed, generation, self._number, "input noise"))
         shape = BatchShape.of(self._config.ddpg, self._config.replay, self._config.slices.trading_days)
-        metrics = self._agent.learn(sample, shape.days, rng)
+        metrics = self._agent.learn(sample, shape.days, rng, self._config.ddpg.lr_decay**generation)
         self._require_finite(generation, *metrics.values())
         return metrics
 

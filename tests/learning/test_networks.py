@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from eigen2.learning.networks import KERNEL, Actor, CausalTaps, Critic, Encoder, Encoding, dilations
+from eigen2.learning.networks import (
+    KERNEL,
+    NAME_PACE,
+    Actor,
+    CausalTaps,
+    Critic,
+    Encoder,
+    Encoding,
+    attention_prior,
+    dilations,
+)
 
 torch.set_num_threads(1)
 COLUMNS, FEATURES, HIDDEN = 3, 4, 8
@@ -22,7 +32,7 @@ def _double_precision() -> Iterator[None]:
 
 
 def make_encoder(context_days: int = 16) -> Encoder:
-    return Encoder(FEATURES, COLUMNS, HIDDEN, context_days)
+    return Encoder(FEATURES, COLUMNS, torch.arange(COLUMNS), HIDDEN, context_days)
 
 
 def make_inputs(days: int, blocks: int = 1) -> Tensor:
@@ -138,16 +148,33 @@ def test_days_on_which_nothing_is_seen_stay_finite() -> None:
         assert torch.isfinite(part).all()
 
 
-def test_columns_with_the_same_inputs_are_told_apart() -> None:
+def test_columns_with_the_same_inputs_differ_by_their_names_alone() -> None:
     encoder = make_encoder()
     inputs = make_inputs(encoder.history + 1)
     inputs[:] = inputs[:, :, :1]
     columns = encoder(inputs).columns[0, 0]
     assert not torch.allclose(columns[0], columns[1])
+    names = NAME_PACE * encoder.column
+    torch.testing.assert_close(columns[0] - names[0], columns[1] - names[1])
+
+
+@pytest.mark.parametrize("stocks", [[1], [0, 2], [1, 3, 4, 5, 6, 7]])
+def test_columns_that_cannot_be_bought_have_half_of_an_even_attention(stocks: list[int]) -> None:
+    attention = attention_prior(8, torch.tensor(stocks)).softmax(dim=0)
+    assert float(attention[stocks].sum()) == pytest.approx(0.5)
+    assert attention[stocks].unique().numel() == 1
+
+
+def test_where_every_column_can_be_bought_none_is_preferred() -> None:
+    assert attention_prior(3, torch.arange(3)).tolist() == [0, 0, 0]
+
+
+def test_the_prior_is_added_to_the_scores() -> None:
+    encoder = Encoder(FEATURES, COLUMNS, torch.tensor([0, 1]), HIDDEN, context_days=16)
     with torch.no_grad():
-        encoder.column.zero_()
-    columns = encoder(inputs).columns[0, 0]
-    torch.testing.assert_close(columns[0], columns[1])
+        encoder.query.zero_()
+    attention = encoder(make_inputs(encoder.history + 1)).attention[0, 0]
+    torch.testing.assert_close(attention, torch.tensor([0.25, 0.25, 0.5]))
 
 
 def test_the_heads_treat_every_stock_alike() -> None:

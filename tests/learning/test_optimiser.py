@@ -27,9 +27,11 @@ def test_steps_are_those_of_torch_to_the_bit() -> None:
     optimiser = AdamW(ours.parameters(), lr=0.01, weight_decay=0.1)
     reference = torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.1, betas=BETAS, eps=EPSILON, fused=True)
     for step in range(20):
+        lr_share = 1.0 if step < 10 else 0.3
         optimiser.zero_grad()
         loss_of(ours, step).backward()
-        norm = optimiser.step(max_norm=1.0)
+        norm = optimiser.step(max_norm=1.0, lr_share=lr_share)
+        reference.param_groups[0]["lr"] = 0.01 * lr_share
         reference.zero_grad()
         loss_of(theirs, step).backward()
         assert norm == float(nn.utils.clip_grad_norm_(theirs.parameters(), 1.0))

@@ -128,6 +128,16 @@ def test_a_loss_that_is_no_number_is_named(member: Member) -> None:
         member.train(5, sample)
 
 
+def test_learning_rates_fall_by_lr_decay_a_generation() -> None:
+    ddpg = small_config().ddpg
+    falling, steady = make_member(lr_decay=0.5), make_member()
+    low = make_member(actor_lr=ddpg.actor_lr / 4, critic_lr=ddpg.critic_lr / 4)
+    for member in (falling, low, steady):
+        member.train(2, make_sample(member))
+    assert_identical(falling.genome(), low.genome())
+    assert diversity([falling.genome(), steady.genome()]) > 0
+
+
 def test_exploration_fades_with_the_days_played_to_its_least() -> None:
     config = small_config(noise_scale=0.2, noise_decay=0.99, min_noise=0.05)
     days = SMALL["training_slices"] * SMALL["trading_days"]
