@@ -23,7 +23,7 @@ def tables(results: Sequence["Result"]) -> str:
 def _table(market: str, results: Sequence["Result"]) -> Iterable[str]:
     heads = [f"generation {number}" for number in SHOWN_GENERATIONS]
     yield f"\n**{market}**\n"
-    yield f"| | {' | '.join(heads)} | z against random | s a run |"
+    yield f"| | {' | '.join(heads)} | sd above random | s a run |"
     yield "|---|" + "---|" * (len(heads) + 2)
     for row, runs in _by_row(results):
         cells = [_spread([run.skill[number - 1] for run in runs]) for number in SHOWN_GENERATIONS]
