@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.reference_cost import measure, median_s, transitions_an_update
 from benchmarks.sizes import Figures, Size
+from eigen2.config import Config
 from eigen2.evaluation.slices import training_slices, validation_slices
 from eigen2.learning.networks import Networks
 from eigen2.learning.replay import TRANSITION, BatchShape, Replay
@@ -27,8 +28,28 @@ def phases(size: Size) -> Figures:
     """What one member's play and updates take in this process, on one thread, and what the same is in the reference's
     shape."""
     config = size.config(threads_per_member=1)
+    play_s, train_s, played = member_s(size, config, gpu_share=0.0)
+    torch.set_num_threads(1)
+    cost = measure(size)
+    steps = config.ddpg.gradient_steps_per_generation * transitions_an_update(config)
+    return {
+        "size": f"{size.name}, {size.columns} x {size.context_days}",
+        "play, s a member": play_s,
+        "train, s a member": train_s,
+        "transitions played a s": played / play_s,
+        "transitions trained a s": steps / train_s,
+        "reference's shape: play, s": cost.play_s(config),
+        "reference's shape: train, s": cost.train_s(config),
+        "times faster, play": cost.play_s(config) / play_s,
+        "times faster, generation": (cost.play_s(config) + cost.train_s(config)) / (play_s + train_s),
+        "peak memory of a member, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def member_s(size: Size, config: Config, gpu_share: float) -> tuple[float, float, int]:
+    """Seconds of a member's play and of all its updates of a generation, and how many transitions it played."""
     market = size.market(config)
-    member = Member(0, config, market, 0.0)
+    member = Member(0, config, market, gpu_share)
     slices, checked = training_slices(market, config, 0), validation_slices(market, config)
     play_s = median_s(lambda: member.play(0, slices, checked), 2)
     _, rows = member.play(0, slices, checked)
@@ -38,20 +59,30 @@ def phases(size: Size) -> Figures:
     shape = BatchShape.of(config.ddpg, config.replay, config.slices.trading_days)
     sample = buffer.sample(updates, shape, stream(0, 0, 0, "replay sample"))
     train_s = median_s(lambda: member.train(0, sample), 1) / updates * config.ddpg.gradient_steps_per_generation
-    torch.set_num_threads(1)
-    cost = measure(size)
-    steps = config.ddpg.gradient_steps_per_generation * transitions_an_update(config)
+    return play_s, train_s, len(rows)
+
+
+def on_gpu(size: Size) -> Figures:
+    """A member alone on the GPU against a member on one thread of the same machine: play, updates, memory.
+
+    Raises AssertionError where there is no GPU.
+    """
+    assert torch.cuda.is_available(), "this part needs a GPU"
+    config = size.config(threads_per_member=1)
+    cpu_play_s, cpu_train_s, _ = member_s(size, config, gpu_share=0.0)
+    play_s, train_s, _ = member_s(size, config, gpu_share=1.0)
+    free, total = torch.cuda.mem_get_info()
     return {
         "size": f"{size.name}, {size.columns} x {size.context_days}",
-        "play, s a member": play_s,
-        "train, s a member": train_s,
-        "transitions played a s": len(rows) / play_s,
-        "transitions trained a s": steps / train_s,
-        "reference's shape: play, s": cost.play_s(config),
-        "reference's shape: train, s": cost.train_s(config),
-        "times faster, play": cost.play_s(config) / play_s,
-        "times faster, generation": (cost.play_s(config) + cost.train_s(config)) / (play_s + train_s),
-        "peak memory of a member, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "gpu": torch.cuda.get_device_name(),
+        "play, s a member: one thread": cpu_play_s,
+        "play, s a member: GPU": play_s,
+        "train, s a member: one thread": cpu_train_s,
+        "train, s a member: GPU": train_s,
+        "times faster than a thread, play": cpu_play_s / play_s,
+        "times faster than a thread, train": cpu_train_s / train_s,
+        "peak GB of tensors on the GPU": torch.cuda.max_memory_allocated() / 2**30,
+        "GB that the process takes of the GPU": (total - free) / 2**30,
     }
 
 

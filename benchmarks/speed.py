@@ -44,6 +44,7 @@ WITHOUT_RAY = {
     **{f"limit {name}": _part("passes", "limit", size) for name, size in SIZES.items()},
     "storage": _part("passes", "storage"),
 }
+ON_GPU = {f"gpu {name}": _part("passes", "on_gpu", size) for name, size in SIZES.items()}
 PARTS = {
     **WITHOUT_RAY,
     "startup": _part("runs", "startup"),
@@ -51,7 +52,12 @@ PARTS = {
     "ray": _part("runs", "rays_share", SIZES["quickstart"]),
     **{f"generation {name}": _part("runs", "generation", SIZES[name]) for name in ("quickstart", "skinny")},
     "growth": _part("growth", "growth"),
+    **ON_GPU,
 }
+
+
+def _default_parts() -> list[str]:
+    return [name for name in PARTS if name not in ON_GPU or torch.cuda.is_available()]
 
 
 def show(console: Console, name: str, found: Figures | Table) -> None:
@@ -63,7 +69,7 @@ def show(console: Console, name: str, found: Figures | Table) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure speed, memory and growth; print them and save them as JSON.")
-    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=_default_parts())
     parser.add_argument("--no-ray", action="store_true", help="leave out what needs Ray")
     parser.add_argument("--out", type=Path, default=Path("runs/speed.json"))
     parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)

@@ -17,7 +17,9 @@ NAME_PACE = 4.0  # a name moves by as many times what a weight moves: a column h
 # a wide query looks at few columns from the start: an even average over them hides what one column says
 QUERY_STD = 2.0
 KERNEL = 4  # taps of a convolution: with dilations 16, 4, 1 it sees 64 days
-ROWS = 8_192  # rows of features that pass through the layers together: as many stay in a processor's cache
+# rows of features that pass through the layers together: as many stay in a processor's cache; to a GPU each piece is
+# launches, and small ones leave it idle
+ROWS = {"cpu": 8_192, "cuda": 524_288}
 
 
 def dilations(context_days: int) -> list[int]:
@@ -134,7 +136,7 @@ class Encoder(nn.Module):
 
     def _history(self, x: Tensor) -> Tensor:
         """[history + n, B, C, F] -> what each column's history says, [n, B, C, H]; a few columns at a time."""
-        piece = max(1, ROWS // (x.shape[0] * x.shape[1]))
+        piece = max(1, ROWS[x.device.type] // (x.shape[0] * x.shape[1]))
         encoded = [self.norm(self.blocks(self.embed(inputs))) for inputs in x.split(piece, dim=2)]
         return encoded[0] if len(encoded) == 1 else torch.cat(encoded, dim=2)
 

@@ -51,6 +51,8 @@ class Member:
         if gpu_share > 0:
             os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")  # read once, as the GPU is first used
             torch.use_deterministic_algorithms(True, warn_only=True)
+            # filling each new tensor would cost a launch, and no one reads what was not written
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
             torch.cuda.set_per_process_memory_fraction(gpu_share)
         self._number, self._config, self._market = number, config, market
         self._prices = market.stock_prices
