@@ -50,7 +50,7 @@ def test_the_same_seed_gives_the_same_run(tmp_path: Path, undisturbed: RunFolder
 def test_a_member_killed_on_the_gpu_changes_no_number(tmp_path: Path, undisturbed: RunFolder, phase: str) -> None:
     folder, saboteur = sabotaged(tmp_path, phase, (MEMBER,), signal.SIGKILL, share=SHARE)
     assert_same_run(folder, undisturbed)
-    assert [message.split(" was lost")[0] for message in saboteur.warnings] == [f"member {MEMBER}"]
+    assert f"member {MEMBER}" in {message.split(" was lost")[0] for message in saboteur.warnings}
 
 
 def test_a_run_goes_on_without_the_gpu(tmp_path: Path, undisturbed: RunFolder) -> None:
