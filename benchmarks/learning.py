@@ -45,12 +45,12 @@ BASE: dict[str, Any] = {
     "population_size": 8,
     "num_generations": GENERATIONS,
     "gradient_steps_per_generation": 32,
-    "batch_size": 96,
+    "batch_size": 192,
     "gradient_accumulation_steps": 1,
     # ten generations are few: large steps that soon grow small, before the training days are known by heart
     "actor_lr": 0.001,
     "critic_lr": 0.002,
-    "lr_decay": 0.75,
+    "lr_decay": 0.8,
     "tau": 0.05,
     # wide exploration that does not fade, all of it remembered: members who agree would buy the same few stocks
     "noise_scale": 0.5,
@@ -60,29 +60,25 @@ BASE: dict[str, Any] = {
     "wandb_mode": "disabled",
     "progress": False,
 }
-# what a row changes of it; the last two are from the sweep file's ranges, which know no lr_decay
+SWEEPS_MIDDLE: dict[str, Any] = {
+    "actor_lr": 0.00007,
+    "critic_lr": 0.0003,
+    "lr_decay": 1.0,
+    "tau": 0.005,
+    "gradient_steps_per_generation": 48,
+    "batch_size": 4,
+    "gradient_accumulation_steps": 8,
+}
+UPPER_RATES = {"actor_lr": 0.0005, "critic_lr": 0.001}
+UPPER_WORK = {"gradient_steps_per_generation": 96, "batch_size": 8, "gradient_accumulation_steps": 12, "tau": 0.01}
+# what a row changes of it; the last three are from the sweep file's ranges, which know no lr_decay
 ROWS: dict[str, dict[str, Any]] = {
     "ERL": {},
     "DDPG alone": {"elite_share": 1.0, "crossover_share": 0.0},
     "evolution alone": {"gradient_steps_per_generation": 0},
-    "ERL, sweep's middle": {
-        "actor_lr": 0.00007,
-        "critic_lr": 0.0003,
-        "lr_decay": 1.0,
-        "tau": 0.005,
-        "gradient_steps_per_generation": 48,
-        "batch_size": 4,
-        "gradient_accumulation_steps": 8,
-    },
-    "ERL, sweep's upper end": {
-        "actor_lr": 0.0005,
-        "critic_lr": 0.001,
-        "lr_decay": 1.0,
-        "tau": 0.01,
-        "gradient_steps_per_generation": 96,
-        "batch_size": 8,
-        "gradient_accumulation_steps": 12,
-    },
+    "ERL, sweep's middle": SWEEPS_MIDDLE,
+    "ERL, sweep's upper rates": {**SWEEPS_MIDDLE, **UPPER_RATES},
+    "ERL, sweep's upper end": {**SWEEPS_MIDDLE, **UPPER_RATES, **UPPER_WORK},
 }
 MAIN_ROWS = ("ERL", "DDPG alone", "evolution alone")
 

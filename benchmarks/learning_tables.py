@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from benchmarks.learning import Result
 
 SHOWN_GENERATIONS = (1, 3, 10)
-COLORS = ("#1f5fa8", "#c8641b", "#4a8f4d", "#8b5aa8", "#777777")
+COLORS = ("#1f5fa8", "#c8641b", "#4a8f4d", "#8b5aa8", "#777777", "#a8325f")
 
 
 def tables(results: Sequence["Result"]) -> str:

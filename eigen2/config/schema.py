@@ -172,6 +172,11 @@ class EvolutionConfig(Section):
     crossover_share: float = Field(
         0.125, ge=0, le=1, description="share bred by blend crossover; mutants fill the rest"
     )
+    min_lead: float = Field(
+        2.0,
+        ge=0,
+        description="standard errors over the training slices by which the best must lead a member that gives way",
+    )
     tournament_size: int = Field(3, ge=1, description="candidates of a tournament for a parent")
     min_blend: float = Field(0.2, ge=0, le=1, description="least share of the first parent in a blend")
     max_blend: float = Field(0.8, ge=0, le=1, description="largest share of the first parent in a blend")

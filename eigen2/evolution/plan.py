@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eigen2.config import EvolutionConfig
 
@@ -108,6 +109,30 @@ def plan(
         else:
             recipes[slot] = Mutate(elites[int(rng.integers(len(elites)))], strength.rate, strength.std)
     return recipes
+
+
+def on_evidence(recipes: list[Recipe], scores: NDArray[np.float64], min_lead: float) -> list[Recipe]:
+    """The recipes, but a member stays in its slot unless the best leads it clearly: by `min_lead` standard errors.
+
+    While nobody has learned more than others, the order of members is chance, and who gives way would only lose what it
+    has learned (the t-test selection of population-based training, arXiv 1711.09846).
+
+    scores: [N, K] of each slot's member on the K slices that all of them played.
+    """
+    return [
+        recipe if lead >= min_lead else Keep() for recipe, lead in zip(recipes, leads(scores).tolist(), strict=True)
+    ]
+
+
+def leads(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How clearly the member with the best mean leads each, [N]: the paired t statistic of their scores [N, K].
+
+    Infinite where a single slice, or a difference that is the same on all of them, leaves no error to compare it with.
+    """
+    differences = scores[scores.mean(axis=1).argmax()] - scores
+    mean, slices = differences.mean(axis=1), scores.shape[1]
+    error = differences.std(axis=1, ddof=1) / np.sqrt(slices) if slices > 1 else np.zeros(len(scores))
+    return np.divide(mean, error, out=np.where(mean > 0, np.inf, 0.0), where=error > 0)
 
 
 def _tournament(ranking: list[int], config: EvolutionConfig, rng: np.random.Generator) -> int:

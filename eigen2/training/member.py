@@ -29,11 +29,12 @@ CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # without a fixed one cuBLAS adds 
 class Outcome:
     """How a member played a generation.
 
-    fitness, validation_fitness: mean of the worst slices; validation: mean score of the validation slices;
-    importance: [C] mean attention to each column; validation_returns: [T] daily returns on all validation days, played
-    as one episode.
+    scores: [K] fitness of each training slice; fitness, validation_fitness: mean of the worst slices; validation: mean
+    score of the validation slices; importance: [C] mean attention to each column; validation_returns: [T] daily returns
+    on all validation days, played as one episode.
     """
 
+    scores: NDArray[np.float64]
     fitness: float
     validation_fitness: float
     validation: dict[str, float]
@@ -78,6 +79,7 @@ class Member:
         once = self._settle(everything, policy.on(everything), generation)
         worst = self._config.slices.worst_slices
         outcome = Outcome(
+            scores=played.fitness,
             fitness=mean_of_worst(played.fitness, worst),
             validation_fitness=mean_of_worst(checked.fitness, worst),
             validation=mean_score(score_slices(checked, self._prices, self._config.rules)),

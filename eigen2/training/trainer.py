@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from eigen2.config import Config
 from eigen2.errors import RunError, concerning
 from eigen2.evaluation.slices import training_slices, validation_slices
-from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, plan
+from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, on_evidence, plan
 from eigen2.learning.replay import BatchShape, Replay
 from eigen2.market.market import Market
 from eigen2.randomness import DRIVER, stream
@@ -165,7 +165,7 @@ class Trainer:
         with clock.phase("train"):
             learned = self._train(generation, buffer_size)
         with clock.phase("evolve"):
-            diversity, origins = self._evolve(generation, fitness, best)
+            diversity, origins = self._evolve(generation, outcomes, best)
         family = lineage.records(generation, self.progress.origins, outcomes)
         self.progress.origins = origins
         self.progress.generation = generation + 1
@@ -223,12 +223,13 @@ class Trainer:
         learned = self._crew.each("train", self._crew.members, "train", sample, told, leaves="state")
         return {name: float(np.mean([figures[name] for figures in learned])) for name in learned[0]}
 
-    def _evolve(self, generation: int, fitness: list[float], best: Best) -> tuple[float, list[lineage.Origin]]:
+    def _evolve(self, generation: int, outcomes: list[Outcome], best: Best) -> tuple[float, list[lineage.Origin]]:
         """Breed the next generation where it will live: (diversity before, how each new member came to be)."""
         config = self._config.evolution
         self.progress.strength = self.progress.strength.after(best.validation_fitness, config)
         rng = stream(self._config.run.seed, generation, DRIVER, "breeding")
-        recipes = plan(fitness, self.progress.strength, config, rng)
+        recipes = plan([outcome.fitness for outcome in outcomes], self.progress.strength, config, rng)
+        recipes = on_evidence(recipes, np.stack([outcome.scores for outcome in outcomes]), config.min_lead)
         diversity: float = self._ask_vault("diversity", self._crew.names[:-1])
 
         def parents(number: int) -> tuple[Any, ...]:

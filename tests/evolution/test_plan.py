@@ -6,9 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_rel
 
 from eigen2.config import EvolutionConfig
-from eigen2.evolution.plan import Champion, Counts, Cross, Keep, Mutate, MutationStrength, Recipe, plan
+from eigen2.evolution.plan import (
+    Champion,
+    Counts,
+    Cross,
+    Keep,
+    Mutate,
+    MutationStrength,
+    Recipe,
+    leads,
+    on_evidence,
+    plan,
+)
 
 FEW = settings(max_examples=60, deadline=None)
 SIZES = st.integers(1, 64)
@@ -147,3 +159,39 @@ def test_tournaments_are_won_as_often_as_their_size_says(size: int) -> None:
     ]
     chance = 1 - 0.75**size
     assert abs(np.mean(won) - chance) < 5 * np.sqrt(chance * (1 - chance) / len(won))
+
+
+# --- evidence -----------------------------------------------------------------------------------------------------
+
+SCORES = np.array([[3.0, 5.0, 4.0], [1.0, 3.0, 2.5], [0.0, 9.0, 1.0]])  # the first leads, of the third it isn't sure
+CHILDREN: list[Recipe] = [Keep(), Cross(0, 1, 0.5), Mutate(0, 0.2, 0.025)]
+
+
+def test_a_lead_is_the_paired_t_statistic() -> None:
+    for slot in (1, 2):
+        expected = ttest_rel(SCORES[0], SCORES[slot]).statistic
+        assert leads(SCORES)[slot] == pytest.approx(expected)
+    assert leads(SCORES)[0] == 0
+
+
+def test_a_member_gives_way_only_to_a_clear_lead() -> None:
+    assert on_evidence(CHILDREN, SCORES, min_lead=2.0) == [Keep(), CHILDREN[1], Keep()]
+
+
+def test_without_a_least_lead_the_plan_stays_as_it_is() -> None:
+    assert on_evidence(CHILDREN, SCORES, min_lead=0.0) == CHILDREN
+    assert on_evidence([CHILDREN[1]] * 3, SCORES, min_lead=0.0) == [CHILDREN[1]] * 3
+
+
+def test_equals_and_a_single_slice_leave_no_error_to_compare_a_lead_with() -> None:
+    assert leads(np.array([[2.0, 1.0], [2.0, 1.0], [1.0, 0.0]])).tolist() == [0, 0, np.inf]
+    assert leads(np.array([[2.0], [1.0], [2.0]])).tolist() == [0, np.inf, 0]
+
+
+@FEW
+@given(configs(), st.integers(0, 1000), st.floats(0, 5))
+def test_evidence_keeps_members_and_changes_no_recipe(config: EvolutionConfig, seed: int, min_lead: float) -> None:
+    scores = np.random.default_rng(seed).normal(0, 100, (config.population_size, 4))
+    recipes = planned(scores.mean(axis=1).tolist(), config, seed)
+    for recipe, found in zip(recipes, on_evidence(recipes, scores, min_lead), strict=True):
+        assert found in (recipe, Keep())

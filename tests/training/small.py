@@ -42,6 +42,7 @@ SMALL: dict[str, Any] = {
     "population_size": 4,
     "elite_share": 0.5,
     "crossover_share": 0.25,
+    "min_lead": 0.0,  # whoever is not among the fittest gives way, however small the lead
     "keep": 10,
     "wandb_mode": "disabled",
     "progress": False,

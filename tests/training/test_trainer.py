@@ -233,6 +233,11 @@ def test_the_fittest_are_kept_and_the_next_gives_way_to_the_champion(whole: RunF
         assert all(record["parents"][0][1] == record["member"] for record in after if record["operator"] == "keep")
 
 
+def test_nobody_gives_way_to_a_lead_that_may_be_chance(tmp_path: Path) -> None:
+    family = by_generation(run(tmp_path, num_generations=2, min_lead=1e6))
+    assert {record["operator"] for record in family[1]} == {"keep"}
+
+
 def test_the_champion_is_the_genome_that_did_best_on_validation(whole: RunFolder) -> None:
     best = best_so_far(by_generation(whole))
     assert rows_of(whole)[-1]["validation/best_ever"] == best["validation_fitness"]
