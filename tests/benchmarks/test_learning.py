@@ -1,8 +1,11 @@
 """The learning benchmark in small: skill where there is a signal, none where there is none."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.learning import Result, Task, run
+from benchmarks.learning_tables import tables
 
 FEW = (("num_generations", 3),)
 
@@ -28,3 +31,10 @@ def test_a_result_has_a_skill_a_generation_and_the_baselines(of_reversion: Resul
     assert of_reversion.observer is not None
     assert of_reversion.rule is not None
     assert 0.5 < of_reversion.rule < of_reversion.observer < 1
+
+
+def test_the_table_tells_the_share_of_the_observer_seed_by_seed() -> None:
+    first = Result(Task("reversion", "ERL", 0), [0.1] * 9 + [0.6], 0.8, 0.5, 10.0, 60.0)
+    second = replace(first, task=Task("reversion", "ERL", 1), skill=[0.1] * 9 + [0.8])
+    line = next(line for line in tables([first, second]).splitlines() if line.startswith("| ERL"))
+    assert line.split(" | ")[3:6] == ["0.70 (0.60 .. 0.80)", "0.70", "0.75 1.00"]
