@@ -24,6 +24,7 @@ from benchmarks.learning_tables import plot, tables
 from benchmarks.markets import MARKETS, planted
 from benchmarks.yardstick import Yardstick
 from eigen2.config import Config, config_from_dict
+from eigen2.errors import ConfigError
 from eigen2.learning.agent import Agent, MarketView
 from eigen2.learning.genome import genome_of
 from eigen2.training.checkpoint import Archive, generations_saved
@@ -168,9 +169,8 @@ def _read(kept: Path) -> Iterator[Result]:
 
 def main() -> None:
     args = _arguments()
-    changed = tuple((name, json.loads(value)) for name, _, value in (pair.partition("=") for pair in args.set))
     tasks = [
-        Task(market, row, seed, changed) for market in args.markets for row in args.rows for seed in range(args.seeds)
+        Task(market, row, seed, args.set) for market in args.markets for row in args.rows for seed in range(args.seeds)
     ]
     args.out.mkdir(parents=True, exist_ok=True)
     console = Console()
@@ -189,7 +189,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="further fields, for all rows")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once, each on one core")
     parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="folder of tables, plot and results")
-    return parser.parse_args()
+    args = parser.parse_args()
+    try:
+        args.set = tuple((name, json.loads(value)) for name, _, value in (pair.partition("=") for pair in args.set))
+        for row in args.rows:
+            Task(args.markets[0], row, 0, args.set).config()
+    except (ConfigError, json.JSONDecodeError) as error:
+        parser.error(f"--set takes FIELD=VALUE with a value as in JSON: {error}")
+    return args
 
 
 if __name__ == "__main__":

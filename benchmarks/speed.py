@@ -77,11 +77,13 @@ def main() -> None:
     if args.part:  # a process of its own for each part: its peak memory is its own
         sys.stdout.write(json.dumps(PARTS[args.part]()) + "\n")
         return
+    if not torch.cuda.is_available() and (without := [name for name in args.parts if name in ON_GPU]):
+        parser.error(f"--parts {', '.join(without)}: needs a GPU, and torch sees none here")
     console = Console()
     results: dict[str, Figures | Table] = {"machine": machine()}
     show(console, "machine", results["machine"])
     for name in args.parts:
-        if args.no_ray and name not in WITHOUT_RAY:
+        if args.no_ray and name not in WITHOUT_RAY | ON_GPU:
             continue
         command = [sys.executable, "-m", "benchmarks.speed", "--part", name]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)

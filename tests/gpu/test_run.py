@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray
@@ -14,12 +13,11 @@ from eigen2.training.cluster import connect, nodes, share_of_member
 from eigen2.training.member import Member
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import RayRuntime, Share, gather
-from tests.faults.test_losses import sabotaged
+from tests.faults.test_losses import SIZE, sabotaged
 from tests.training.small import MARKET, assert_same_run, rows_of, run, small_config
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-SIZE: dict[str, Any] = {"population_size": 3, "num_generations": 3, "wait_s": 240.0}
 SHARE = Share(cpus=0.5, gpus=0.3333)
 MEMBER = 1
 
