@@ -19,6 +19,7 @@ FLOORS = {
     "eigen2.evolution": 1,
     "eigen2.learning": 1,
     "eigen2.learning.agent": 2,
+    "eigen2.learning.imitation": 2,
     "eigen2.evaluation": 3,
     "eigen2.tracking": 4,
     "eigen2.report": 4,

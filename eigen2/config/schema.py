@@ -169,17 +169,15 @@ class EvolutionConfig(Section):
 
     population_size: int = Field(8, ge=1, le=4_096, description="members")
     elite_share: float = Field(0.75, gt=0, le=1, description="share of the population kept as it is")
-    crossover_share: float = Field(
-        0.125, ge=0, le=1, description="share bred by blend crossover; mutants fill the rest"
-    )
     min_lead: float = Field(
         2.0,
         ge=0,
         description="standard errors over the training slices by which the best must lead a member that gives way",
     )
-    tournament_size: int = Field(3, ge=1, description="candidates of a tournament for a parent")
-    min_blend: float = Field(0.2, ge=0, le=1, description="least share of the first parent in a blend")
-    max_blend: float = Field(0.8, ge=0, le=1, description="largest share of the first parent in a blend")
+    crossover_steps: int = Field(
+        32, ge=0, le=100_000, description="updates a generation by which members learn what the best ones agree on"
+    )
+    crossover_lr: float = Field(0.001, gt=0, le=1, description="learning rate of these updates; it falls to 0 in them")
     mutation_rate: float = Field(0.2, ge=0, le=1, description="share of the weights that a mutation touches")
     mutation_std: float = Field(0.025, ge=0, le=10, description="std of the noise on a touched weight")
     plateau_generations: int = Field(3, ge=1, description="generations without progress before mutation grows")
@@ -304,7 +302,7 @@ class Config(Section):
         return broken
 
     def _broken_learning(self) -> list[str]:
-        replay, evolution, broken = self.replay, self.evolution, []
+        replay, broken = self.replay, []
         if replay.buffer_warmup > replay.buffer_size:
             broken.append(
                 f"replay.buffer_warmup is {replay.buffer_warmup}, above replay.buffer_size {replay.buffer_size}"
@@ -314,15 +312,6 @@ class Config(Section):
             broken.append(
                 f"ddpg.batch_size x ddpg.gradient_accumulation_steps is {batch}, "
                 f"above replay.buffer_size {replay.buffer_size}"
-            )
-        if evolution.elite_share + evolution.crossover_share > 1 + 1e-9:
-            broken.append(
-                f"evolution.elite_share {evolution.elite_share:g} + evolution.crossover_share "
-                f"{evolution.crossover_share:g} is above 1"
-            )
-        if evolution.min_blend > evolution.max_blend:
-            broken.append(
-                f"evolution.min_blend is {evolution.min_blend:g}, above evolution.max_blend {evolution.max_blend:g}"
             )
         return broken
 

@@ -1,20 +1,12 @@
-"""Genetic operators: arrays of parents in, those of a child out; the parents stay untouched."""
+"""Genetic operators on weights: arrays of a parent in, those of a child out; the parent stays untouched.
+
+Crossover is no operator on weights: see `learning/imitation.py`.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Genome = dict[str, NDArray[np.floating]]
-
-
-def blend(first: Genome, second: Genome, alpha: float) -> Genome:
-    """Blend crossover: alpha * first + (1 - alpha) * second, weight by weight; what one parent lacks is the other's."""
-    # written so that alpha = 1 gives the first parent and alpha = 0 the second to the bit
-    both = {
-        name: (alpha * first[name] + (1 - alpha) * second[name]).astype(first[name].dtype)
-        for name in first
-        if name in second
-    }
-    return second | first | both
 
 
 def mutate(genome: Genome, rate: float, std: float, rng: np.random.Generator) -> Genome:

@@ -20,11 +20,9 @@ class Champion:
 
 @dataclass(frozen=True)
 class Cross:
-    """A blend of two parents: alpha of the first, the rest of the second."""
+    """The slot's member learns what its parents agree on; it may be one of them."""
 
-    first: int
-    second: int
-    alpha: float
+    parents: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -37,22 +35,6 @@ class Mutate:
 
 
 Recipe = Keep | Champion | Cross | Mutate
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many slots are kept, crossed and mutated; they add up to the population."""
-
-    elites: int
-    crossed: int
-    mutants: int
-
-    @classmethod
-    def of(cls, config: EvolutionConfig) -> "Counts":
-        size = config.population_size
-        elites = min(size, max(1, round(size * config.elite_share)))
-        crossed = min(size - elites, round(size * config.crossover_share))
-        return cls(elites, crossed, size - elites - crossed)
 
 
 @dataclass(frozen=True)
@@ -88,26 +70,36 @@ class MutationStrength:
 
 
 def plan(
+    fitness: list[float],
+    scores: NDArray[np.float64],
+    strength: MutationStrength,
+    config: EvolutionConfig,
+    rng: np.random.Generator,
+) -> list[Recipe]:
+    """A recipe for each slot: who gives way, where that is no chance; who stays is crossed with the peers of the best.
+
+    fitness: [N] of each slot's member, higher is better; scores: [N, K] on the K slices that all of them played.
+    """
+    recipes = on_evidence(selection(fitness, strength, config, rng), scores, config.min_lead)
+    return crossed(recipes, scores, config.min_lead) if config.crossover_steps else recipes
+
+
+def selection(
     fitness: list[float], strength: MutationStrength, config: EvolutionConfig, rng: np.random.Generator
 ) -> list[Recipe]:
-    """A recipe for each slot, given the fitness of the member in it (higher is better).
+    """Who stays and who gives way, given the fitness of the member in each slot (higher is better).
 
-    The fittest are kept where they are; the last of them gives way to the champion, unless it is the only one. Children
-    take the other slots: crossed parents win tournaments over the population, mutants come from elites. An elite_share
-    of 1 is no evolution at all: everyone is kept.
+    The fittest are kept where they are; the last of them gives way to the champion, unless it is the only one. Mutants
+    of the fittest take the other slots. An elite_share of 1 is no selection at all: everyone is kept.
     """
-    counts = Counts.of(config)
-    ranking = sorted(range(len(fitness)), key=lambda slot: (-fitness[slot], slot))
-    elites = ranking[: counts.elites]
-    recipes: list[Recipe] = [Keep()] * len(fitness)
-    if 1 < len(elites) < len(fitness):
+    size = len(fitness)
+    ranking = sorted(range(size), key=lambda slot: (-fitness[slot], slot))
+    elites = ranking[: min(size, max(1, round(size * config.elite_share)))]
+    recipes: list[Recipe] = [Keep()] * size
+    if 1 < len(elites) < size:
         recipes[elites[-1]] = Champion()
-    for number, slot in enumerate(sorted(ranking[counts.elites :])):
-        if number < counts.crossed:
-            first, second = _tournament(ranking, config, rng), _tournament(ranking, config, rng)
-            recipes[slot] = Cross(first, second, float(rng.uniform(config.min_blend, config.max_blend)))
-        else:
-            recipes[slot] = Mutate(elites[int(rng.integers(len(elites)))], strength.rate, strength.std)
+    for slot in sorted(ranking[len(elites) :]):
+        recipes[slot] = Mutate(elites[int(rng.integers(len(elites)))], strength.rate, strength.std)
     return recipes
 
 
@@ -124,6 +116,19 @@ def on_evidence(recipes: list[Recipe], scores: NDArray[np.float64], min_lead: fl
     ]
 
 
+def crossed(recipes: list[Recipe], scores: NDArray[np.float64], min_lead: float) -> list[Recipe]:
+    """The recipes, but who would be kept learns what the best and its peers agree on.
+
+    Peers are all whom the best does not lead clearly: each of them may as well be the best. The best without a peer is
+    kept as it is.
+    """
+    lead = leads(scores)
+    peers = tuple(np.flatnonzero((lead <= 0) | (lead < min_lead)).tolist())
+    return [
+        Cross(peers) if isinstance(recipe, Keep) and peers != (slot,) else recipe for slot, recipe in enumerate(recipes)
+    ]
+
+
 def leads(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """How clearly the member with the best mean leads each, [N]: the paired t statistic of their scores [N, K].
 
@@ -133,11 +138,6 @@ def leads(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     mean, slices = differences.mean(axis=1), scores.shape[1]
     error = differences.std(axis=1, ddof=1) / np.sqrt(slices) if slices > 1 else np.zeros(len(scores))
     return np.divide(mean, error, out=np.where(mean > 0, np.inf, 0.0), where=error > 0)
-
-
-def _tournament(ranking: list[int], config: EvolutionConfig, rng: np.random.Generator) -> int:
-    """The fittest of `tournament_size` slots drawn with replacement."""
-    return ranking[int(rng.integers(len(ranking), size=config.tournament_size).min())]
 
 
 def _grown(value: float, factor: float, cap: float) -> float:

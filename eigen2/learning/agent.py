@@ -97,6 +97,16 @@ class Agent:
             ).to(self._device)
         self._start_learning()
 
+    @property
+    def networks(self) -> Networks:
+        """The networks that act and learn."""
+        return self._online
+
+    @property
+    def market(self) -> MarketView:
+        """The market as the agent sees it."""
+        return self._market
+
     def _start_learning(self) -> None:
         """Fresh targets and optimisers for the networks as they are."""
         self._target = copy.deepcopy(self._online).requires_grad_(False)
@@ -131,6 +141,10 @@ class Agent:
         low, high = self._rules.min_target_pct, self._rules.max_target_pct
         target_pct = low + share * (high - low)
         return Policy(days, *(_numpy(part) for part in (conviction, target_pct, encoding.attention[wanted, 0])))
+
+    def encode(self, first_days: Tensor, days: int, noise: Tensor | None = None) -> Encoding:
+        """What the encoder makes of blocks of days that start on `first_days` [B]; noise: on the blocks' inputs."""
+        return self._encode(self._online, first_days, days, noise)
 
     def _explored(self, actions: Actions, noise: float, rng: np.random.Generator) -> Actions:
         low, high = self._rules.min_target_pct, self._rules.max_target_pct
@@ -169,7 +183,7 @@ class Agent:
         lr_share: float = 1.0,
     ) -> dict[str, float]:
         """One DDPG update from [B, m] transitions in B blocks of days: the mean over all of them, clipped once."""
-        batches = list(self._micro_batches(first_days, rows, self._input_noise(len(rows), block_days, rng)))
+        batches = list(self._micro_batches(first_days, rows, self.input_noise(len(rows), block_days, rng)))
         share = [len(batch.rows) / len(rows) for batch in batches]
 
         self._critic_optimiser.zero_grad()
@@ -200,7 +214,7 @@ class Agent:
             "grad_norm": grad_norm,
         }
 
-    def _input_noise(self, blocks: int, block_days: int, rng: torch.Generator) -> Tensor:
+    def input_noise(self, blocks: int, block_days: int, rng: torch.Generator) -> Tensor:
         """Noise on what one update sees of its blocks, [history + days, B, C, F]; none on whether a column is seen.
 
         It keeps the networks from learning the training days by heart: they are few, and a day's bars are unlike any
@@ -268,6 +282,11 @@ class Agent:
     def _move_targets(self) -> None:
         """theta' <- tau * theta + (1 - tau) * theta'."""
         torch._foreach_lerp_(list(self._target.parameters()), list(self._online.parameters()), self._ddpg.tau)
+
+    @torch.no_grad()
+    def settle_targets(self) -> None:
+        """theta' <- theta: for networks that were moved by other means than updates."""
+        torch._foreach_copy_(list(self._target.parameters()), list(self._online.parameters()))
 
     # --- state ----------------------------------------------------------------------------------------------------
 

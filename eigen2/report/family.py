@@ -11,7 +11,7 @@ Name = tuple[int, int]  # generation, slot
 
 @dataclass(frozen=True)
 class Descent:
-    """A step from a parent to a child; share: how much of the champion's genome came this way, 0..1."""
+    """A step from a parent to a child; share: how much of the champion came this way, 0..1."""
 
     parent: Name
     child: Name
@@ -21,7 +21,7 @@ class Descent:
 
 @dataclass(frozen=True)
 class Family:
-    """A champion and its ancestors; shares: how much of the champion's genome passed through each, 0..1."""
+    """A champion and its ancestors; shares: how much of the champion passed through each, 0..1."""
 
     champion: Name
     shares: dict[Name, float]
@@ -43,8 +43,8 @@ def champion_of(births: Sequence[Birth]) -> Birth:
 def family_of(births: Sequence[Birth], champion: Name) -> Family:
     """Everyone a champion descends from.
 
-    A crossing is a blend of weights, alpha of the first parent and the rest of the second, so the shares of ancestors
-    multiply along a line and add up over lines. What gradient steps and mutations added is nobody's share.
+    A member that is crossed learns the mean of what its parents judge, so they have equal shares in it; shares multiply
+    along a line and add up over lines. What gradient steps and mutations added is nobody's share.
     """
     known = {birth.name: birth for birth in births}
     shares: dict[Name, float] = defaultdict(float)
@@ -55,17 +55,11 @@ def family_of(births: Sequence[Birth], champion: Name) -> Family:
         child = max(waiting)  # parents lived in earlier generations: a child's share is whole before it is passed on
         waiting.remove(child)
         birth = known[child]
-        for parent, part in _parts(birth):
+        part = 1 / max(len(birth.parents), 1)
+        for parent in birth.parents:
             if parent not in known or parent >= child:
                 continue  # the beginning of a lineage may be cut off
             shares[parent] += part * shares[child]
             descents.append(Descent(parent, child, birth.operator, part * shares[child]))
             waiting.add(parent)
     return Family(champion, dict(shares), descents)
-
-
-def _parts(birth: Birth) -> list[tuple[Name, float]]:
-    """A member's parents and the share of each in it."""
-    if len(birth.parents) == 2 and birth.alpha is not None:
-        return list(zip(birth.parents, (birth.alpha, 1 - birth.alpha), strict=True))
-    return [(parent, 1 / len(birth.parents)) for parent in birth.parents]

@@ -103,7 +103,6 @@ class Birth(Record):
     member: int
     operator: Literal["init", "keep", "cross", "mutate", "champion"]
     parents: list[tuple[int, int]]
-    alpha: FiniteFloat | None = None
     fitness: Number
     validation_fitness: Number
 

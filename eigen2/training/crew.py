@@ -23,7 +23,8 @@ REPLAY = "replay"
 Make = Callable[[Share], Part]
 Arguments = Callable[[int], tuple[Reference, ...]]
 # what a call leaves in the vault: the part's state after it, the second of the two things it returns, or nothing
-Leaves = Literal["state", "rows", "nothing"]
+Leaves = Literal["state", "rows", "judgement", "nothing"]
+SECONDS = ("rows", "judgement")
 
 
 @dataclass
@@ -125,14 +126,14 @@ class Crew:
         results: dict[int, Any],
     ) -> dict[str, Failure]:
         """One attempt: fills `results`, returns the failures by the name of the part to blame."""
-        returns = 2 if leaves == "rows" else 1
+        returns = 2 if leaves in SECONDS else 1
         given = [self._posts[n].part.call(method, *arguments(n), returns=returns) for n in due]
         answers = {n: reference[0] if returns > 1 else reference for n, reference in zip(due, given, strict=True)}
         done, failures = self._collect(phase, answers, told)
         if leaves != "nothing":
             # only now: the vault takes one thing at a time, and must not wait for a part that hangs
             left = {n: reference[-1] for n, reference in zip(due, given, strict=True) if n in done and returns > 1}
-            _, lost = self._collect("lay down", {n: self._stage(n, left.get(n)) for n in done})
+            _, lost = self._collect("lay down", {n: self._stage(n, leaves, left.get(n)) for n in done})
             failures |= lost
         lost_parts = set(failures)
         results.update({n: result for n, result in done.items() if self._posts[n].part.name not in lost_parts})
@@ -156,11 +157,11 @@ class Crew:
             self._longest_s[phase] = max(self._longest_s.get(phase, 0.0), time.monotonic() - started)
         return done, failures
 
-    def _stage(self, number: int, rows: Reference | None) -> Reference:
-        """Start laying down what a call left: the rows it returned, or else the part's state."""
+    def _stage(self, number: int, leaves: Leaves, second: Reference | None) -> Reference:
+        """Start laying down what a call left: the second thing it returned, or else the part's state."""
         post = self._posts[number]
-        if rows is not None:
-            return self._vault.call("stage", rows_name(post.name), rows)
+        if second is not None:
+            return self._vault.call("stage", left_name(post.name, leaves), second)
         return self._vault.call("stage", post.name, post.part.call("state"))
 
     def _patience_s(self, phase: str) -> float:
@@ -274,6 +275,6 @@ def member_name(number: int) -> str:
     return f"member_{number:04d}"
 
 
-def rows_name(name: str) -> str:
-    """The name of the transitions that a member played last, in the vault."""
-    return f"{name} rows"
+def left_name(name: str, leaves: Leaves) -> str:
+    """The name, in the vault, of what a member left beside its state: the transitions it played last, its judgement."""
+    return f"{name} {leaves}"

@@ -20,8 +20,8 @@ def origin(generation: int, slot: int, recipe: Recipe, champion: tuple[int, int]
             return {"operator": "keep", "parents": [[generation, slot]]}
         case Champion():
             return {"operator": "champion", "parents": [list(champion)]}
-        case Cross(first=first, second=second, alpha=alpha):
-            return {"operator": "cross", "parents": [[generation, first], [generation, second]], "alpha": alpha}
+        case Cross(parents=parents):
+            return {"operator": "cross", "parents": [[generation, parent] for parent in parents]}
         case Mutate(parent=parent, rate=rate, std=std):
             return {"operator": "mutate", "parents": [[generation, parent]], "rate": rate, "std": std}
 

@@ -13,9 +13,10 @@ from eigen2.config import Config
 from eigen2.errors import RunError
 from eigen2.evaluation.scores import daily_returns, equity_curves, mean_score, score_slices
 from eigen2.evaluation.slices import mean_of_worst, whole
-from eigen2.evolution.operators import blend, mutate
+from eigen2.evolution.operators import mutate
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, Recipe
 from eigen2.learning.agent import Actions, Agent, MarketView
+from eigen2.learning.imitation import Judgement, agreement, imitate, judge
 from eigen2.learning.replay import BatchShape, Sample, rows_of
 from eigen2.market.market import Market
 from eigen2.randomness import stream, torch_seed
@@ -57,6 +58,7 @@ class Member:
             torch.cuda.set_per_process_memory_fraction(gpu_share)
         self._number, self._config, self._market = number, config, market
         self._prices = market.stock_prices
+        self._batch = BatchShape.of(config.ddpg, config.replay, config.slices.trading_days)
         seed = torch_seed(config.run.seed, 0, number, "networks")
         view = MarketView.of(market, config.rules, device)
         self._agent = Agent(config.agent, config.ddpg, config.rules, view, seed)
@@ -94,22 +96,30 @@ class Member:
         Raises RunError when a loss is not finite.
         """
         rng = torch.Generator().manual_seed(torch_seed(self._config.run.seed, generation, self._number, "input noise"))
-        shape = BatchShape.of(self._config.ddpg, self._config.replay, self._config.slices.trading_days)
-        metrics = self._agent.learn(sample, shape.days, rng, self._config.ddpg.lr_decay**generation)
+        metrics = self._agent.learn(sample, self._batch.days, rng, self._config.ddpg.lr_decay**generation)
         self._require_finite(generation, *metrics.values())
         return metrics
 
-    def breed(self, generation: int, recipe: Recipe, *parents: Arrays) -> None:
-        """Become what the recipe makes of the parents' states.
+    def judge(self, generation: int) -> tuple[None, Judgement]:
+        """What the agent makes of the training days: (nothing for the driver, for those it is a parent of).
 
-        A child inherits its parents' targets and optimisers too: with fresh ones it learns the training days faster
+        Raises RunError when the networks put out NaN or infinity.
+        """
+        judgement = judge(self._agent, self._market.splits.training)
+        self._require_finite(generation, *judgement)
+        return None, judgement
+
+    def breed(self, generation: int, recipe: Recipe, *parents: Any) -> None:
+        """Become what the recipe makes of the parents: of their states, in a cross of their judgements.
+
+        A child inherits its parent's targets and optimisers too: with fresh ones it learns the training days faster
         than what holds on other days, and every generation would begin there again.
         """
-        rng = stream(self._config.run.seed, generation, self._number, "mutation")
         match recipe, parents:
-            case Cross(alpha=alpha), (first, second):
-                self._agent.load_state(blend(first, second, alpha))
+            case Cross(), (Judgement(), *_):
+                self._learn_from(generation, agreement(parents))
             case Mutate(rate=rate, std=std), (parent,):
+                rng = stream(self._config.run.seed, generation, self._number, "mutation")
                 self._agent.load_state(parent)
                 self._agent.load_genome(mutate(self._agent.genome(), rate, std, rng))
             case Champion(), (champion,):
@@ -118,6 +128,13 @@ class Member:
                 pass
             case _:
                 raise ValueError(f"{recipe} takes another number of parents than {len(parents)}")
+
+    def _learn_from(self, generation: int, taught: Judgement) -> None:
+        config, shape = self._config.evolution, self._batch
+        rng = torch.Generator().manual_seed(torch_seed(self._config.run.seed, generation, self._number, "crossover"))
+        clip = self._config.ddpg.max_grad_norm
+        loss = imitate(self._agent, taught, config.crossover_steps, config.crossover_lr, shape.days, clip, rng)
+        self._require_finite(generation, loss)
 
     def genome(self) -> Arrays:
         """The agent's parameters, name -> array."""

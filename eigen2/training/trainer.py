@@ -12,13 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 from eigen2.config import Config
 from eigen2.errors import RunError, concerning
 from eigen2.evaluation.slices import training_slices, validation_slices
-from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, on_evidence, plan
+from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, plan
 from eigen2.learning.replay import BatchShape, Replay
 from eigen2.market.market import Market
 from eigen2.randomness import DRIVER, stream
 from eigen2.training import candidates, lineage, metrics
 from eigen2.training.checkpoint import PROGRESS, Archive, fingerprint, folder_name
-from eigen2.training.crew import REPLAY, Crew, member_name, rows_name
+from eigen2.training.crew import REPLAY, Crew, left_name, member_name
 from eigen2.training.member import Member, Outcome
 from eigen2.training.metrics import Best, Row
 from eigen2.training.run_folder import RunFolder
@@ -193,7 +193,7 @@ class Trainer:
         )
 
         def rows(_: int) -> tuple[Reference, ...]:
-            return tuple(self._vault.call("held", rows_name(name)) for name in crew.names[:-1])
+            return tuple(self._vault.call("held", left_name(name, "rows")) for name in crew.names[:-1])
 
         return outcomes, crew.each("take transitions", [crew.replay], "extend", rows, leaves="state")[0]
 
@@ -228,8 +228,9 @@ class Trainer:
         config = self._config.evolution
         self.progress.strength = self.progress.strength.after(best.validation_fitness, config)
         rng = stream(self._config.run.seed, generation, DRIVER, "breeding")
-        recipes = plan([outcome.fitness for outcome in outcomes], self.progress.strength, config, rng)
-        recipes = on_evidence(recipes, np.stack([outcome.scores for outcome in outcomes]), config.min_lead)
+        fitness, scores = [outcome.fitness for outcome in outcomes], np.stack([outcome.scores for outcome in outcomes])
+        recipes = plan(fitness, scores, self.progress.strength, config, rng)
+        self._hear_parents(generation, recipes)
         diversity: float = self._ask_vault("diversity", self._crew.names[:-1])
 
         def parents(number: int) -> tuple[Any, ...]:
@@ -240,11 +241,18 @@ class Trainer:
         champion = (best.generation, best.member)
         return diversity, [lineage.origin(generation, slot, recipe, champion) for slot, recipe in enumerate(recipes)]
 
+    def _hear_parents(self, generation: int, recipes: list[Recipe]) -> None:
+        """Let whoever is a parent in a cross lay down its judgement."""
+        parents = sorted({parent for recipe in recipes if isinstance(recipe, Cross) for parent in recipe.parents})
+        if parents:
+            told = self._telling("judge", generation, len(parents))
+            self._crew.each("judge", parents, "judge", lambda _: (generation,), told, leaves="judgement")
+
     def _parents(self, recipe: Recipe) -> list[Reference]:
-        """References to the states that a recipe takes."""
+        """References to the states that a recipe takes, or to the judgements."""
         match recipe:
-            case Cross(first=first, second=second):
-                return [self._vault.call("held", member_name(parent)) for parent in (first, second)]
+            case Cross(parents=parents):
+                return [self._vault.call("held", left_name(member_name(parent), "judgement")) for parent in parents]
             case Mutate(parent=parent):
                 return [self._vault.call("held", member_name(parent))]
             case Champion():
@@ -264,8 +272,8 @@ class Trainer:
         if trouble:
             self._listener.warn(trouble)
 
-    def _telling(self, phase: str, generation: int) -> Told:
-        total = len(self._crew.members)
+    def _telling(self, phase: str, generation: int, parts: int | None = None) -> Told:
+        total = parts or len(self._crew.members)
 
         def told(done: int) -> None:
             self._listener.phase(generation, phase, min(done, total), total)

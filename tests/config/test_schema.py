@@ -47,8 +47,6 @@ def test_a_config_is_frozen(section: str, field: str) -> None:
         (["trading_days=240"], "slices.trading_days 240 + slices.settlement_days 21 = 261"),
         (["buffer_warmup=200", "buffer_size=100"], "replay.buffer_warmup is 200, above replay.buffer_size 100"),
         (["batch_size=20000"], "gradient_accumulation_steps is 40000, above replay.buffer_size 25000"),
-        (["elite_share=0.9"], "evolution.elite_share 0.9 + evolution.crossover_share 0.125 is above 1"),
-        (["min_blend=0.9"], "evolution.min_blend is 0.9, above evolution.max_blend 0.8"),
     ],
 )
 def test_fields_that_do_not_fit_together_are_named(overrides: list[str], said: str) -> None:
@@ -64,8 +62,6 @@ def test_fields_that_do_not_fit_together_are_named(overrides: list[str], said: s
         ["worst_slices=5"],
         ["validation_days=146", "holdout_days=146"],
         ["buffer_warmup=100", "buffer_size=100"],
-        ["elite_share=0.7", "crossover_share=0.3"],
-        ["min_blend=0.8", "max_blend=0.8"],
         ["min_target_pct=50"],
     ],
 )

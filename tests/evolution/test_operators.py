@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eigen2.evolution.operators import Genome, blend, diversity, mutate
+from eigen2.evolution.operators import Genome, diversity, mutate
 from tests.evolution.genomes import assert_identical, copied, normal_genome, parents
 
 FEW = settings(max_examples=50, deadline=None)
@@ -16,43 +16,6 @@ def touched(before: Genome, after: Genome) -> np.ndarray:
     """Changes of the weights that differ, [n]."""
     change = np.concatenate([(after[name].astype(np.float64) - before[name]).ravel() for name in before])
     return change[change != 0]
-
-
-@FEW
-@given(parents(), st.floats(0, 1))
-def test_blend_leaves_its_parents_untouched(pair: list[Genome], alpha: float) -> None:
-    before = [copied(genome) for genome in pair]
-    child = blend(*pair, alpha)
-    for value in child.values():
-        value[...] = 7
-    assert_identical(pair[0], before[0])
-    assert_identical(pair[1], before[1])
-
-
-@FEW
-@given(parents())
-def test_blend_with_alpha_1_is_the_first_parent_and_with_0_the_second(pair: list[Genome]) -> None:
-    assert_identical(blend(*pair, 1.0), pair[0])
-    assert_identical(blend(*pair, 0.0), pair[1])
-
-
-@FEW
-@given(parents(), st.floats(0, 1))
-def test_a_blend_lies_between_its_parents_and_keeps_their_layout(pair: list[Genome], alpha: float) -> None:
-    child = blend(*pair, alpha)
-    assert list(child) == list(pair[0])
-    for name, value in child.items():
-        first, second = pair[0][name], pair[1][name]
-        assert value.dtype == first.dtype
-        assert value.shape == first.shape
-        rounding = 2 * np.finfo(value.dtype).eps * np.maximum(np.abs(first), np.abs(second)) + 1e-40
-        assert (value >= np.minimum(first, second) - rounding).all()
-        assert (value <= np.maximum(first, second) + rounding).all()
-
-
-def test_a_blend_weighs_the_first_parent_by_alpha() -> None:
-    first, second = {"w": np.array([0.0, 10.0])}, {"w": np.array([10.0, 0.0])}
-    np.testing.assert_allclose(blend(first, second, 0.2)["w"], [8.0, 2.0])
 
 
 @FEW

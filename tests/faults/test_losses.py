@@ -25,7 +25,7 @@ SIZE: dict[str, Any] = {"population_size": 3, "num_generations": 3, "wait_s": 24
 HASTY = {"min_patience_s": 5.0, "patience": 2.0}  # on a busy machine others may seem to hang as well
 SHARE = Share(cpus=0.5)
 VAULT = None  # has no post; members have 0 to 2, the replay buffer 3
-PHASES = ("play", "train", "breed", "checkpoint")
+PHASES = ("play", "train", "judge", "breed", "checkpoint")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -118,7 +118,7 @@ def test_killed_before_anyone_stands(tmp_path: Path, undisturbed: RunFolder) -> 
     }
 
 
-@pytest.mark.parametrize("phase", ["play", "train", "breed"])
+@pytest.mark.parametrize("phase", ["play", "train", "judge", "breed"])
 def test_a_member_that_hangs_counts_as_dead(tmp_path: Path, undisturbed: RunFolder, phase: str) -> None:
     folder, saboteur = sabotaged(tmp_path, phase, (1,), signal.SIGSTOP, **HASTY)
     assert_same_run(folder, undisturbed)

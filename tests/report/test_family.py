@@ -10,14 +10,13 @@ from eigen2.report.records import Birth
 Name = tuple[int, int]
 
 
-def born(name: Name, operator: str, *parents: Name, alpha: float | None = None, checked: float | None = 0.0) -> Birth:
+def born(name: Name, operator: str, *parents: Name, checked: float | None = 0.0) -> Birth:
     return Birth.model_validate(
         {
             "generation": name[0],
             "member": name[1],
             "operator": operator,
             "parents": list(parents),
-            "alpha": alpha,
             "fitness": 1.0,
             "validation_fitness": checked,
         }
@@ -30,9 +29,9 @@ BIRTHS = [
     born((0, 1), "init"),
     born((0, 2), "init"),
     born((1, 0), "keep", (0, 0)),
-    born((1, 1), "cross", (0, 0), (0, 1), alpha=0.25),
+    born((1, 1), "cross", (0, 0), (0, 1)),
     born((1, 2), "mutate", (0, 1)),
-    born((2, 0), "cross", (1, 0), (1, 1), alpha=0.6, checked=5.0),
+    born((2, 0), "cross", (1, 0), (1, 1), checked=5.0),
     born((2, 1), "champion", (1, 2)),
     born((2, 2), "mutate", (1, 2)),
 ]
@@ -40,15 +39,15 @@ BIRTHS = [
 
 def test_ancestors_and_their_shares() -> None:
     family = family_of(BIRTHS, (2, 0))
-    assert family.shares == pytest.approx({(2, 0): 1, (1, 0): 0.6, (1, 1): 0.4, (0, 0): 0.6 + 0.1, (0, 1): 0.3})
-    assert family.founders == pytest.approx({(0, 0): 0.7, (0, 1): 0.3})
+    assert family.shares == pytest.approx({(2, 0): 1, (1, 0): 0.5, (1, 1): 0.5, (0, 0): 0.5 + 0.25, (0, 1): 0.25})
+    assert family.founders == pytest.approx({(0, 0): 0.75, (0, 1): 0.25})
     steps = {(step.parent, step.child): (step.operator, round(step.share, 9)) for step in family.descents}
     assert steps == {
-        ((1, 0), (2, 0)): ("cross", 0.6),
-        ((1, 1), (2, 0)): ("cross", 0.4),
-        ((0, 0), (1, 0)): ("keep", 0.6),
-        ((0, 0), (1, 1)): ("cross", 0.1),
-        ((0, 1), (1, 1)): ("cross", 0.3),
+        ((1, 0), (2, 0)): ("cross", 0.5),
+        ((1, 1), (2, 0)): ("cross", 0.5),
+        ((0, 0), (1, 0)): ("keep", 0.5),
+        ((0, 0), (1, 1)): ("cross", 0.25),
+        ((0, 1), (1, 1)): ("cross", 0.25),
     }
 
 
@@ -58,7 +57,7 @@ def test_a_champion_put_back_descends_over_generations() -> None:
 
 
 def test_a_lineage_that_names_unknown_or_later_parents_ends_there() -> None:
-    births = [born((1, 0), "mutate", (0, 0)), born((2, 0), "cross", (2, 0), (1, 0), alpha=0.5)]
+    births = [born((1, 0), "mutate", (0, 0)), born((2, 0), "cross", (2, 0), (1, 0))]
     assert family_of(births, (2, 0)).shares == {(2, 0): 1, (1, 0): 0.5}
 
 

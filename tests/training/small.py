@@ -41,8 +41,8 @@ SMALL: dict[str, Any] = {
     "block_transitions": 8,
     "population_size": 4,
     "elite_share": 0.5,
-    "crossover_share": 0.25,
-    "min_lead": 0.0,  # whoever is not among the fittest gives way, however small the lead
+    "min_lead": 1.0,  # of three slices, so some give way and some are crossed
+    "crossover_steps": 3,
     "keep": 10,
     "wandb_mode": "disabled",
     "progress": False,

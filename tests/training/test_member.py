@@ -5,9 +5,10 @@ import pytest
 
 from eigen2.arrays import Arrays
 from eigen2.errors import RunError
-from eigen2.evolution.operators import blend, diversity, mutate
+from eigen2.evolution.operators import diversity, mutate
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate
-from eigen2.learning.genome import ONLINE, genome_of
+from eigen2.learning.genome import ONLINE, genome_of, part_of
+from eigen2.learning.imitation import Judgement, agreement
 from eigen2.learning.replay import BatchShape, Replay, Sample
 from eigen2.randomness import stream
 from eigen2.training.member import Member, noise_in
@@ -71,18 +72,58 @@ def test_keep_changes_nothing_at_all(member: Member) -> None:
     assert_identical(member.state(), before)
 
 
-def test_cross_blends_its_parents_with_their_targets_and_optimisers(member: Member) -> None:
-    member.breed(0, Cross(0, 1, 0.3), FIRST, SECOND)
-    assert_identical(member.state(), blend(FIRST, SECOND, 0.3))
+def judgement_of(member: Member) -> Judgement:
+    return member.judge(0)[1]
 
 
-def test_a_child_has_the_optimisers_of_the_parent_that_has_any(member: Member) -> None:
-    member.breed(0, Cross(0, 1, 0.3), UNTRAINED, FIRST)
-    child = member.state()
-    assert_identical(
-        {name: child[name] for name in child if "adam/" in name}, {n: FIRST[n] for n in FIRST if "adam/" in n}
-    )
-    assert_identical(genome_of(child), blend(genome_of(UNTRAINED), genome_of(FIRST), 0.3))
+def make_learned(number: int) -> Member:
+    member = make_member(number)
+    member.load_state([FIRST, SECOND][number])
+    return member
+
+
+def test_a_judgement_is_of_every_training_day_and_stock(member: Member) -> None:
+    span, stocks = MARKET.splits.training, len(MARKET.stocks)
+    judged = judgement_of(member)
+    assert judged.first == span.first
+    assert [array.shape for array in judged[1:]] == [(span.days, stocks)] * 3 + [(span.days,)]
+
+
+def test_a_crossed_member_learns_what_its_parents_agree_on(member: Member) -> None:
+    parents = [judgement_of(make_learned(number)) for number in (0, 1)]
+    wanted = agreement(parents).conviction
+    before = np.square(judgement_of(member).conviction - wanted).mean()
+    member = make_member(2, crossover_steps=60, crossover_lr=0.01)
+    member.breed(0, Cross((0, 1)), *parents)
+    assert np.square(judgement_of(member).conviction - wanted).mean() < before / 3
+
+
+def test_a_crossed_member_keeps_its_optimisers_and_its_targets_follow_it_at_once(member: Member) -> None:
+    before = member.state()
+    member.breed(0, Cross((0, 1)), judgement_of(make_learned(0)), judgement_of(make_learned(1)))
+    after = member.state()
+    moved = {name for name in after if after[name].tobytes() != before[name].tobytes()}
+    assert {name for name in moved if "adam/" in name} == set()
+    assert_identical(genome_of(after), part_of(after, "target/"))
+    assert moved
+
+
+def test_a_cross_draws_from_the_stream_of_its_generation_and_slot() -> None:
+    taught = judgement_of(make_learned(1))
+    states = []
+    for generation in (4, 4, 5):
+        member = make_learned(0)
+        member.breed(generation, Cross((1,)), taught)
+        states.append(member.state())
+    assert_identical(states[0], states[1])
+    assert states[0]["online/encoder.query"].tobytes() != states[2]["online/encoder.query"].tobytes()
+
+
+def test_a_judgement_without_numbers_is_named(member: Member) -> None:
+    parameter = dict(member._agent.networks.named_parameters())["critic.head.out.bias"]
+    parameter.data[0] = np.nan
+    with pytest.raises(RunError, match=r"^member 2 put out NaN or infinity in generation 3"):
+        member.judge(3)
 
 
 def test_mutate_draws_from_the_stream_of_its_generation_and_slot(member: Member) -> None:
@@ -115,7 +156,7 @@ def test_clones_have_no_diversity_and_strangers_do() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["encoder.embed.weight", "actor.head.out.bias"])
 def test_networks_that_put_out_no_numbers_are_named_and_not_scored(member: Member, name: str, value: float) -> None:
-    parameter = dict(member._agent._online.named_parameters())[name]
+    parameter = dict(member._agent.networks.named_parameters())[name]
     parameter.data.view(-1)[0] = value
     with pytest.raises(RunError, match=r"^member 2 put out NaN or infinity in generation 1, which is not scored"):
         play(member, generation=1)

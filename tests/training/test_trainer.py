@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from eigen2.config import Config
-from eigen2.evolution.plan import Keep
+from eigen2.evolution.plan import Cross, Keep
 from eigen2.learning.genome import genome_of
 from eigen2.training.checkpoint import Archive, folder_name, load_genome
 from eigen2.training.metrics import NUMBERS
@@ -85,7 +85,7 @@ def test_the_metrics_of_a_generation_are_those_that_are_known(whole: RunFolder) 
 
 def test_a_resumed_run_of_evolution_alone_is_the_uninterrupted_one(tmp_path: Path) -> None:
     """Without learning, mutants come straight from what a checkpoint held."""
-    alone = {"gradient_steps_per_generation": 0, "elite_share": 0.25, "crossover_share": 0.25}
+    alone = {"gradient_steps_per_generation": 0, "elite_share": 0.25, "min_lead": 0.0}
     whole = run(tmp_path / "whole", **alone)
     folder = run(tmp_path / "resumed", **alone, num_generations=1)
     run(folder.path, generation=1, **alone)
@@ -146,6 +146,9 @@ class WatchingRuntime(LocalRuntime):
         return [(name, args, result) for name, called, args, result in self.calls if called == method]
 
 
+SEVERE = {"min_lead": 0.0, "crossover_steps": 0}  # whoever is not among the fittest gives way, however small the lead
+
+
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> WatchingRuntime:
     runtime = WatchingRuntime()
@@ -153,20 +156,39 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> WatchingRuntime:
     return runtime
 
 
-def test_elites_are_the_same_to_the_byte_after_breeding(watched: WatchingRuntime) -> None:
-    kept = [states for _, (_, recipe, *_), states in watched.of("breed") if recipe == Keep()]
+@pytest.fixture(scope="module")
+def severe(tmp_path_factory: pytest.TempPathFactory) -> WatchingRuntime:
+    runtime = WatchingRuntime()
+    run(tmp_path_factory.mktemp("runs") / "severe", runtime=runtime, num_generations=3, **SEVERE)
+    return runtime
+
+
+def test_elites_are_the_same_to_the_byte_after_breeding(severe: WatchingRuntime) -> None:
+    kept = [states for _, (_, recipe, *_), states in severe.of("breed") if recipe == Keep()]
     assert len(kept) == 3  # of two elites the last gives way to the champion
     for before, after in kept:
         assert any("adam" in name for name in before)
         assert_identical(before, after)
 
 
-def test_all_others_are_bred_from_the_states_of_others(watched: WatchingRuntime) -> None:
-    bred = [(parents, states) for _, (_, recipe, *parents), states in watched.of("breed") if recipe != Keep()]
+def test_all_others_are_bred_from_the_states_of_others(severe: WatchingRuntime) -> None:
+    bred = [(parents, states) for _, (_, recipe, *parents), states in severe.of("breed") if recipe != Keep()]
     assert len(bred) == 9
     for parents, (before, after) in bred:
         assert after.keys() == set().union(*parents)
         assert genome_of(before)["encoder.query"].tobytes() != genome_of(after)["encoder.query"].tobytes()
+
+
+def test_the_crossed_learn_from_judgements_that_their_parents_made_after_they_learned(watched: WatchingRuntime) -> None:
+    made = [result for _, _, (nothing, result) in watched.of("judge") if nothing is None]
+    crossed = [(recipe, given) for _, (_, recipe, *given), _ in watched.of("breed") if isinstance(recipe, Cross)]
+    assert len(crossed) > MEMBERS
+    for recipe, given in crossed:
+        assert len(given) == len(recipe.parents)
+        assert all(any(judgement is one for one in made) for judgement in given)
+    methods = [method for _, method, _, _ in watched.calls if method in ("train", "judge", "breed")]
+    for before, after in pairwise(methods):
+        assert (before, after) not in {("breed", "judge"), ("judge", "train")}
 
 
 def test_transitions_reach_the_replay_in_member_order(watched: WatchingRuntime) -> None:
@@ -210,11 +232,12 @@ def test_the_first_generation_has_no_parents(whole: RunFolder) -> None:
 
 def test_parents_are_members_of_the_generation_before_or_the_champion(whole: RunFolder) -> None:
     generations = by_generation(whole)
-    counts = {"keep": 1, "cross": 2, "mutate": 1, "champion": 1}
+    operators = [record["operator"] for members in generations for record in members]
+    assert {"cross", "mutate"} <= set(operators)
     for number, members in enumerate(generations[1:], start=1):
         best = best_so_far(generations[:number])
         for record in members:
-            assert len(record["parents"]) == counts[record["operator"]]
+            assert len(record["parents"]) == 1 or record["operator"] == "cross"
             if record["operator"] == "champion":
                 assert record["parents"] == [[best["generation"], best["member"]]]
                 continue
@@ -223,8 +246,8 @@ def test_parents_are_members_of_the_generation_before_or_the_champion(whole: Run
                 assert 0 <= slot < MEMBERS
 
 
-def test_the_fittest_are_kept_and_the_next_gives_way_to_the_champion(whole: RunFolder) -> None:
-    generations = by_generation(whole)
+def test_the_fittest_are_kept_and_the_next_gives_way_to_the_champion(tmp_path: Path) -> None:
+    generations = by_generation(run(tmp_path, **SEVERE))
     for before, after in pairwise(generations):
         ranking = sorted(before, key=lambda record: -record["fitness"])
         kept = [record["member"] for record in after if record["operator"] == "keep"]
@@ -235,7 +258,8 @@ def test_the_fittest_are_kept_and_the_next_gives_way_to_the_champion(whole: RunF
 
 def test_nobody_gives_way_to_a_lead_that_may_be_chance(tmp_path: Path) -> None:
     family = by_generation(run(tmp_path, num_generations=2, min_lead=1e6))
-    assert {record["operator"] for record in family[1]} == {"keep"}
+    assert {record["operator"] for record in family[1]} == {"cross"}
+    assert all(len(record["parents"]) == MEMBERS for record in family[1])
 
 
 def test_the_champion_is_the_genome_that_did_best_on_validation(whole: RunFolder) -> None:
@@ -321,7 +345,7 @@ def test_the_listener_hears_each_phase_of_each_generation(tmp_path: Path) -> Non
     listener, config = Silent(), small_config(num_generations=2)
     tell(config, listener, tmp_path)
     heard = {(generation, name) for generation, name, _, _ in listener.phases}
-    phases = ("play", "train", "breed", "checkpoint")
+    phases = ("play", "train", "judge", "breed", "checkpoint")
     assert heard == {(0, "start"), *((generation, name) for generation in (0, 1) for name in phases)}
     assert [row["generation"] for row in listener.rows] == [0, 1]
 
