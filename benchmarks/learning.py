@@ -75,7 +75,7 @@ UPPER_WORK = {"gradient_steps_per_generation": 96, "batch_size": 8, "gradient_ac
 # what a row changes of it; the last three are from the sweep file's ranges, which know no lr_decay
 ROWS: dict[str, dict[str, Any]] = {
     "ERL": {},
-    "DDPG alone": {"elite_share": 1.0, "crossover_steps": 0},
+    "DDPG alone": {"elite_share": 1.0},
     "evolution alone": {"gradient_steps_per_generation": 0},
     "ERL, sweep's middle": SWEEPS_MIDDLE,
     "ERL, sweep's upper rates": {**SWEEPS_MIDDLE, **UPPER_RATES},

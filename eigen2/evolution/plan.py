@@ -76,21 +76,33 @@ def plan(
     config: EvolutionConfig,
     rng: np.random.Generator,
 ) -> list[Recipe]:
-    """A recipe for each slot: who gives way, where that is no chance; who stays is crossed with the peers of the best.
+    """A recipe for each slot: the fittest are kept, others learn from the best and its peers or give way.
+
+    Who gives way loses what it has learned, and while nobody has learned more than others, the order of members is
+    chance. So only a member whom the best leads clearly does, by `min_lead` standard errors (the t-test selection of
+    population-based training, arXiv 1711.09846). All others are crossed with the peers of the best: with those who may
+    as well be it.
 
     fitness: [N] of each slot's member, higher is better; scores: [N, K] on the K slices that all of them played.
     """
-    recipes = on_evidence(selection(fitness, strength, config, rng), scores, config.min_lead)
-    return crossed(recipes, scores, config.min_lead) if config.crossover_steps else recipes
+    lead = leads(scores)
+    peers = tuple(np.flatnonzero((lead <= 0) | (lead < config.min_lead)).tolist())
+
+    def settled(slot: int, recipe: Recipe) -> Recipe:
+        if isinstance(recipe, Keep) or lead[slot] >= config.min_lead:
+            return recipe
+        return Cross(peers) if config.crossover_steps and peers != (slot,) else Keep()
+
+    return [settled(slot, recipe) for slot, recipe in enumerate(selection(fitness, strength, config, rng))]
 
 
 def selection(
     fitness: list[float], strength: MutationStrength, config: EvolutionConfig, rng: np.random.Generator
 ) -> list[Recipe]:
-    """Who stays and who gives way, given the fitness of the member in each slot (higher is better).
+    """Who is kept and who is to give way, given the fitness of the member in each slot (higher is better).
 
     The fittest are kept where they are; the last of them gives way to the champion, unless it is the only one. Mutants
-    of the fittest take the other slots. An elite_share of 1 is no selection at all: everyone is kept.
+    of the fittest take the other slots. An elite_share of 1 is no evolution at all: everyone is kept.
     """
     size = len(fitness)
     ranking = sorted(range(size), key=lambda slot: (-fitness[slot], slot))
@@ -101,32 +113,6 @@ def selection(
     for slot in sorted(ranking[len(elites) :]):
         recipes[slot] = Mutate(elites[int(rng.integers(len(elites)))], strength.rate, strength.std)
     return recipes
-
-
-def on_evidence(recipes: list[Recipe], scores: NDArray[np.float64], min_lead: float) -> list[Recipe]:
-    """The recipes, but a member stays in its slot unless the best leads it clearly: by `min_lead` standard errors.
-
-    While nobody has learned more than others, the order of members is chance, and who gives way would only lose what it
-    has learned (the t-test selection of population-based training, arXiv 1711.09846).
-
-    scores: [N, K] of each slot's member on the K slices that all of them played.
-    """
-    return [
-        recipe if lead >= min_lead else Keep() for recipe, lead in zip(recipes, leads(scores).tolist(), strict=True)
-    ]
-
-
-def crossed(recipes: list[Recipe], scores: NDArray[np.float64], min_lead: float) -> list[Recipe]:
-    """The recipes, but who would be kept learns what the best and its peers agree on.
-
-    Peers are all whom the best does not lead clearly: each of them may as well be the best. The best without a peer is
-    kept as it is.
-    """
-    lead = leads(scores)
-    peers = tuple(np.flatnonzero((lead <= 0) | (lead < min_lead)).tolist())
-    return [
-        Cross(peers) if isinstance(recipe, Keep) and peers != (slot,) else recipe for slot, recipe in enumerate(recipes)
-    ]
 
 
 def leads(scores: NDArray[np.float64]) -> NDArray[np.float64]:

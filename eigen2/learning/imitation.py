@@ -20,7 +20,7 @@ from eigen2.learning.optimiser import AdamW
 from eigen2.market.market import Span
 
 PIECE_DAYS = 256  # days that are judged in one go: bounds the memory, and little history is read twice
-FLAT = 1e-6  # of a judgement that hardly varies, the variance counts as this
+FLAT = 1e-6  # a variance that is divided by counts as no less
 
 
 class Judgement(NamedTuple):
@@ -57,11 +57,17 @@ def judge(agent: Agent, span: Span) -> Judgement:
 
 
 def agreement(judgements: Sequence[Judgement]) -> Judgement:
-    """The mean of judgements of the same days."""
+    """The mean of judgements of the same days, in which who tells stocks apart has more say.
+
+    Weights are the squares of what values of purchases differ by within a day: an agent that has found nothing yet
+    gives all stocks the same value, though its convictions may be strong.
+    """
+    told_apart = np.array([np.square(judgement.purchase.std(axis=1).mean()) for judgement in judgements]) + FLAT
+    weights = (told_apart / told_apart.sum()).astype(np.float32)
 
     def mean(name: str) -> NDArray[np.float32]:
-        total = sum(getattr(judgement, name) for judgement in judgements)
-        return np.asarray(total / np.float32(len(judgements)))
+        said = zip(weights, judgements, strict=True)
+        return np.asarray(sum(weight * getattr(judgement, name) for weight, judgement in said))
 
     return Judgement(judgements[0].first, mean("conviction"), mean("target"), mean("purchase"), mean("state"))
 

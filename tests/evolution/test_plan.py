@@ -16,9 +16,7 @@ from eigen2.evolution.plan import (
     Mutate,
     MutationStrength,
     Recipe,
-    crossed,
     leads,
-    on_evidence,
     plan,
     selection,
 )
@@ -124,7 +122,6 @@ def test_of_equals_the_lower_slot_is_the_fitter() -> None:
 # --- evidence -----------------------------------------------------------------------------------------------------
 
 SCORES = np.array([[3.0, 5.0, 4.0], [1.0, 3.0, 2.5], [0.0, 9.0, 1.0]])  # the first leads, of the third it isn't sure
-CHILDREN: list[Recipe] = [Keep(), Champion(), Mutate(0, 0.2, 0.025)]
 
 
 def test_a_lead_is_the_paired_t_statistic() -> None:
@@ -134,57 +131,50 @@ def test_a_lead_is_the_paired_t_statistic() -> None:
     assert leads(SCORES)[0] == 0
 
 
-def test_a_member_gives_way_only_to_a_clear_lead() -> None:
-    assert on_evidence(CHILDREN, SCORES, min_lead=2.0) == [Keep(), CHILDREN[1], Keep()]
-
-
-def test_without_a_least_lead_the_plan_stays_as_it_is() -> None:
-    assert on_evidence(CHILDREN, SCORES, min_lead=0.0) == CHILDREN
-    assert on_evidence([CHILDREN[1]] * 3, SCORES, min_lead=0.0) == [CHILDREN[1]] * 3
-
-
 def test_equals_and_a_single_slice_leave_no_error_to_compare_a_lead_with() -> None:
     assert leads(np.array([[2.0, 1.0], [2.0, 1.0], [1.0, 0.0]])).tolist() == [0, 0, np.inf]
     assert leads(np.array([[2.0], [1.0], [2.0]])).tolist() == [0, np.inf, 0]
 
 
-@FEW
-@given(configs(), st.integers(0, 1000), st.floats(0, 5))
-def test_evidence_keeps_members_and_changes_no_recipe(config: EvolutionConfig, seed: int, min_lead: float) -> None:
-    scores = np.random.default_rng(seed).normal(0, 100, (config.population_size, 4))
-    recipes = selected(scores.mean(axis=1).tolist(), config, seed)
-    for recipe, found in zip(recipes, on_evidence(recipes, scores, min_lead), strict=True):
-        assert found in (recipe, Keep())
+def settled(min_lead: float, **changed: Any) -> list[Recipe]:
+    """The plan for SCORES, whose fittest, the first, is kept."""
+    config = EvolutionConfig(population_size=3, elite_share=0.3, min_lead=min_lead, **changed)
+    return plan([3.0, 1.0, 0.0], SCORES, STRENGTH, config, np.random.default_rng(0))
 
 
-# --- crossover ----------------------------------------------------------------------------------------------------
+MUTANT = Mutate(0, STRENGTH.rate, STRENGTH.std)
 
 
-def test_who_stays_is_crossed_with_the_best_and_those_it_does_not_lead_clearly() -> None:
-    """The second is led clearly, the third is not."""
-    assert crossed([Keep(), Keep(), Keep()], SCORES, min_lead=2.0) == [Cross((0, 2))] * 3
-    assert crossed([Keep(), CHILDREN[1], Keep()], SCORES, min_lead=2.0) == [Cross((0, 2)), CHILDREN[1], Cross((0, 2))]
+def test_who_is_led_clearly_gives_way_and_others_learn_from_the_best_and_its_peers() -> None:
+    assert settled(min_lead=2.0) == [Keep(), MUTANT, Cross((0, 2))]
 
 
-def test_the_best_without_a_peer_is_kept_and_teaches_the_others() -> None:
-    assert crossed([Keep()] * 3, SCORES, min_lead=0.0) == [Keep(), Cross((0,)), Cross((0,))]
+def test_without_a_least_lead_all_but_the_fittest_give_way() -> None:
+    assert settled(min_lead=0.0) == [Keep(), MUTANT, MUTANT]
 
 
-def test_a_plan_crosses_unless_crossover_takes_no_steps() -> None:
-    rng = np.random.default_rng(0)
-    for steps, kept in ((0, Keep()), (1, Cross((0, 2)))):
-        config = EvolutionConfig(population_size=3, elite_share=1.0, crossover_steps=steps)
-        assert plan([3.0, 1.0, 0.0], SCORES, STRENGTH, config, rng) == [kept] * 3
+def test_without_crossover_who_is_not_led_clearly_stays_as_it_is() -> None:
+    assert settled(min_lead=2.0, crossover_steps=0) == [Keep(), MUTANT, Keep()]
+
+
+def test_the_best_on_all_slices_has_nothing_to_learn_from_itself() -> None:
+    """It is not the fittest, which is the best on the worst slices."""
+    scores = np.array([[1.0, 1.0, 1.0], [0.0, 5.0, 6.0]])
+    config = EvolutionConfig(population_size=2, elite_share=0.5, min_lead=0.5)
+    assert plan([1.0, 0.0], scores, STRENGTH, config, np.random.default_rng(0)) == [Keep(), Keep()]
 
 
 @FEW
 @given(configs(), st.integers(0, 1000))
-def test_a_plan_takes_parents_from_the_population_and_the_best_is_one_of_them(
+def test_a_plan_settles_who_was_to_give_way_and_the_best_is_among_the_parents(
     config: EvolutionConfig, seed: int
 ) -> None:
     scores = np.random.default_rng(seed).normal(0, 100, (config.population_size, 4))
     fitness = scores.mean(axis=1)
+    chosen = selected(fitness.tolist(), config, seed)
     recipes = plan(fitness.tolist(), scores, STRENGTH, config, np.random.default_rng(seed))
+    for before, after in zip(chosen, recipes, strict=True):
+        assert after in (before, Keep()) or (isinstance(after, Cross) and not isinstance(before, Keep))
     parents = {recipe.parents for recipe in recipes if isinstance(recipe, Cross)}
     assert len(parents) <= 1
     for slots in parents:

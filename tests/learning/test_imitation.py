@@ -71,14 +71,23 @@ def test_a_block_is_cut_from_its_days() -> None:
     np.testing.assert_array_equal(state[:, 1], judged.state[:5])
 
 
-def test_an_agreement_is_the_mean() -> None:
-    one, other = judge(learned(1), SPAN), judge(learned(2), SPAN)
+def test_an_agreement_of_equals_is_their_mean() -> None:
+    one = judge(learned(1), SPAN)
+    other = one._replace(conviction=-one.conviction, purchase=-one.purchase, state=one.state + 2)
     agreed = agreement([one, other])
-    for left, right, mean in zip(one[1:], other[1:], agreed[1:], strict=True):
-        assert mean.dtype == np.float32
-        np.testing.assert_allclose(mean, (left + right) / 2, atol=1e-6)
+    np.testing.assert_allclose(agreed.conviction, 0, atol=1e-6)
+    np.testing.assert_allclose(agreed.state, one.state + 1, atol=1e-6)
+    np.testing.assert_allclose(agreed.target, one.target, atol=1e-6)
     assert agreed.first == SPAN.first
-    np.testing.assert_array_equal(agreement([one]).purchase, one.purchase)
+    assert {array.dtype for array in agreed[1:]} == {np.dtype(np.float32)}
+
+
+def test_who_sees_twice_the_difference_between_stocks_has_four_times_the_say() -> None:
+    one = judge(learned(1), SPAN)
+    other = one._replace(purchase=2 * one.purchase, conviction=one.conviction + 5)
+    agreed = agreement([one, other])
+    say = 4 / 5
+    np.testing.assert_allclose(agreed.conviction, one.conviction + 5 * say, rtol=1e-3)
 
 
 # --- imitation ----------------------------------------------------------------------------------------------------

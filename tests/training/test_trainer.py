@@ -182,7 +182,7 @@ def test_all_others_are_bred_from_the_states_of_others(severe: WatchingRuntime) 
 def test_the_crossed_learn_from_judgements_that_their_parents_made_after_they_learned(watched: WatchingRuntime) -> None:
     made = [result for _, _, (nothing, result) in watched.of("judge") if nothing is None]
     crossed = [(recipe, given) for _, (_, recipe, *given), _ in watched.of("breed") if isinstance(recipe, Cross)]
-    assert len(crossed) > MEMBERS
+    assert len(crossed) >= MEMBERS
     for recipe, given in crossed:
         assert len(given) == len(recipe.parents)
         assert all(any(judgement is one for one in made) for judgement in given)
@@ -258,8 +258,9 @@ def test_the_fittest_are_kept_and_the_next_gives_way_to_the_champion(tmp_path: P
 
 def test_nobody_gives_way_to_a_lead_that_may_be_chance(tmp_path: Path) -> None:
     family = by_generation(run(tmp_path, num_generations=2, min_lead=1e6))
-    assert {record["operator"] for record in family[1]} == {"cross"}
-    assert all(len(record["parents"]) == MEMBERS for record in family[1])
+    assert {record["operator"] for record in family[1]} == {"keep", "cross"}
+    crossed = [record["parents"] for record in family[1] if record["operator"] == "cross"]
+    assert crossed == [[[0, slot] for slot in range(MEMBERS)]] * 3  # of two elites the last is crossed as well
 
 
 def test_the_champion_is_the_genome_that_did_best_on_validation(whole: RunFolder) -> None:
