@@ -20,7 +20,7 @@ from tests.training.small import assert_same_run, rows_of
 WAIT_S = 8
 LIMIT_S = 480
 GENERATIONS = 20
-SMALLEST = ["population_size=1", "elite_share=1", "crossover_share=0", f"num_generations={GENERATIONS}"]
+SMALLEST = ["population_size=1", "elite_share=1", f"num_generations={GENERATIONS}"]
 WAITING = [f"wait_s={WAIT_S}", "min_patience_s=120"]  # a start may take long on a busy machine
 
 
