@@ -24,7 +24,6 @@ Make = Callable[[Share], Part]
 Arguments = Callable[[int], tuple[Reference, ...]]
 # what a call leaves in the vault: the part's state after it, the second of the two things it returns, or nothing
 Leaves = Literal["state", "rows", "judgement", "nothing"]
-SECONDS = ("rows", "judgement")
 
 
 @dataclass
@@ -126,7 +125,7 @@ class Crew:
         results: dict[int, Any],
     ) -> dict[str, Failure]:
         """One attempt: fills `results`, returns the failures by the name of the part to blame."""
-        returns = 2 if leaves in SECONDS else 1
+        returns = 1 if leaves in ("state", "nothing") else 2
         given = [self._posts[n].part.call(method, *arguments(n), returns=returns) for n in due]
         answers = {n: reference[0] if returns > 1 else reference for n, reference in zip(due, given, strict=True)}
         done, failures = self._collect(phase, answers, told)

@@ -130,10 +130,9 @@ class Member:
                 raise ValueError(f"{recipe} takes another number of parents than {len(parents)}")
 
     def _learn_from(self, generation: int, taught: Judgement) -> None:
-        config, shape = self._config.evolution, self._batch
+        steps, lr = self._config.evolution.crossover_steps, self._config.evolution.crossover_lr
         rng = torch.Generator().manual_seed(torch_seed(self._config.run.seed, generation, self._number, "crossover"))
-        clip = self._config.ddpg.max_grad_norm
-        loss = imitate(self._agent, taught, config.crossover_steps, config.crossover_lr, shape.days, clip, rng)
+        loss = imitate(self._agent, taught, steps, lr, self._batch.days, self._config.ddpg.max_grad_norm, rng)
         self._require_finite(generation, loss)
 
     def genome(self) -> Arrays:
