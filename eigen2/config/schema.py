@@ -168,17 +168,17 @@ class EvolutionConfig(Section):
     """How the next generation is bred."""
 
     population_size: int = Field(8, ge=1, le=4_096, description="members")
-    elite_share: float = Field(0.5, gt=0, le=1, description="share of the population kept as it is")
+    elite_share: float = Field(0.5, gt=0, le=1, description="share of the learners kept as they are; 1: no evolution")
     min_lead: float = Field(
         2.0,
         ge=0,
         description="standard errors over the training slices by which the best must lead a member that gives way",
     )
     crossover_steps: int = Field(
-        32,
+        64,
         ge=0,
         le=100_000,
-        description="updates of who learns what the best agree on; 0: no crossover",
+        description="updates a generation in which the heir learns what the best agree on; 0: no heir",
     )
     crossover_lr: float = Field(0.001, gt=0, le=1, description="learning rate of these updates; it falls to 0 in them")
     mutation_rate: float = Field(0.2, ge=0, le=1, description="share of the weights that a mutation touches")

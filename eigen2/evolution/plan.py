@@ -20,7 +20,7 @@ class Champion:
 
 @dataclass(frozen=True)
 class Cross:
-    """The slot's member learns what its parents agree on; it may be one of them."""
+    """The slot's member learns what its parents agree on."""
 
     parents: tuple[int, ...]
 
@@ -69,6 +69,16 @@ class MutationStrength:
         )
 
 
+def heir_slot(config: EvolutionConfig) -> int | None:
+    """The slot of the heir, the last; none without evolution or crossover, or where there is but one to learn from.
+
+    The heir is the child of all: it learns from the other members, never from transitions. They learn apart, so their
+    errors differ and cancel out in what they agree on, and whoever is taught it must not teach in turn.
+    """
+    crossed = config.crossover_steps > 0 and config.elite_share < 1 and config.population_size > 2
+    return config.population_size - 1 if crossed else None
+
+
 def plan(
     fitness: list[float],
     scores: NDArray[np.float64],
@@ -76,30 +86,29 @@ def plan(
     config: EvolutionConfig,
     rng: np.random.Generator,
 ) -> list[Recipe]:
-    """A recipe for each slot: the fittest are kept, others learn from the best and its peers or give way.
+    """A recipe for each slot: learners go on or give way, the heir learns what the best of them agree on.
 
     Who gives way loses what it has learned, and while nobody has learned more than others, the order of members is
-    chance. So only a member whom the best leads clearly does, by `min_lead` standard errors (the t-test selection of
-    population-based training, arXiv 1711.09846). All others are crossed with the peers of the best: with those who may
-    as well be it.
+    chance. So only a learner whom the best leads clearly does, by `min_lead` standard errors (the t-test selection of
+    population-based training, arXiv 1711.09846). All others are peers of the best, which may as well be it: the heir
+    learns from these.
 
     fitness: [N] of each slot's member, higher is better; scores: [N, K] on the K slices that all of them played.
     """
-    lead = leads(scores)
-    peers = tuple(np.flatnonzero((lead <= 0) | (lead < config.min_lead)).tolist())
-
-    def settled(slot: int, recipe: Recipe) -> Recipe:
-        if isinstance(recipe, Keep) or lead[slot] >= config.min_lead:
-            return recipe
-        return Cross(peers) if config.crossover_steps and peers != (slot,) else Keep()
-
-    return [settled(slot, recipe) for slot, recipe in enumerate(selection(fitness, strength, config, rng))]
+    heir = heir_slot(config)
+    lead = leads(scores[:heir])
+    behind = lead >= config.min_lead
+    selected = selection(fitness[:heir], strength, config, rng)
+    recipes = [recipe if behind[slot] else Keep() for slot, recipe in enumerate(selected)]
+    if heir is None:
+        return recipes
+    return [*recipes, Cross(tuple(np.flatnonzero(~behind | (lead <= 0)).tolist()))]
 
 
 def selection(
     fitness: list[float], strength: MutationStrength, config: EvolutionConfig, rng: np.random.Generator
 ) -> list[Recipe]:
-    """Who is kept and who is to give way, given the fitness of the member in each slot (higher is better).
+    """Who is kept and who is to give way, given the fitness of the learner in each slot (higher is better).
 
     The fittest are kept where they are; the last of them gives way to the champion, unless it is the only one. Mutants
     of the fittest take the other slots. An elite_share of 1 is no evolution at all: everyone is kept.

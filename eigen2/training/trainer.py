@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from eigen2.config import Config
 from eigen2.errors import RunError, concerning
 from eigen2.evaluation.slices import training_slices, validation_slices
-from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, plan
+from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, heir_slot, plan
 from eigen2.learning.replay import BatchShape, Replay
 from eigen2.market.market import Market
 from eigen2.randomness import DRIVER, stream
@@ -210,7 +210,7 @@ class Trainer:
         return leader, best
 
     def _train(self, generation: int, buffer_size: int) -> dict[str, float]:
-        """Each member learns from its own seeded sample, once the buffer is warm."""
+        """Each member but the heir learns from its own seeded sample, once the buffer is warm."""
         steps = self._config.ddpg.gradient_steps_per_generation
         if steps == 0 or buffer_size < self._config.replay.buffer_warmup:
             return {}
@@ -219,8 +219,9 @@ class Trainer:
             rng = stream(self._config.run.seed, generation, number, "replay sample")
             return generation, self._crew.call_replay("sample", steps, self._batch, rng)
 
-        told = self._telling("train", generation)
-        learned = self._crew.each("train", self._crew.members, "train", sample, told, leaves="state")
+        learners = self._crew.members[: heir_slot(self._config.evolution)]
+        told = self._telling("train", generation, len(learners))
+        learned = self._crew.each("train", learners, "train", sample, told, leaves="state")
         return {name: float(np.mean([figures[name] for figures in learned])) for name in learned[0]}
 
     def _evolve(self, generation: int, outcomes: list[Outcome], best: Best) -> tuple[float, list[lineage.Origin]]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import ttest_rel
 
 from eigen2.config import EvolutionConfig
@@ -16,6 +17,7 @@ from eigen2.evolution.plan import (
     Mutate,
     MutationStrength,
     Recipe,
+    heir_slot,
     leads,
     plan,
     selection,
@@ -136,47 +138,72 @@ def test_equals_and_a_single_slice_leave_no_error_to_compare_a_lead_with() -> No
     assert leads(np.array([[2.0], [1.0], [2.0]])).tolist() == [0, np.inf, 0]
 
 
-def settled(min_lead: float, **changed: Any) -> list[Recipe]:
-    """The plan for SCORES, whose fittest, the first, is kept."""
-    config = EvolutionConfig(population_size=3, elite_share=0.3, min_lead=min_lead, **changed)
+def learners(min_lead: float, **changed: Any) -> list[Recipe]:
+    """The plan for SCORES, whose fittest, the first, is kept; without an heir."""
+    config = EvolutionConfig(population_size=3, elite_share=0.3, min_lead=min_lead, crossover_steps=0, **changed)
     return plan([3.0, 1.0, 0.0], SCORES, STRENGTH, config, np.random.default_rng(0))
 
 
 MUTANT = Mutate(0, STRENGTH.rate, STRENGTH.std)
 
 
-def test_who_is_led_clearly_gives_way_and_others_learn_from_the_best_and_its_peers() -> None:
-    assert settled(min_lead=2.0) == [Keep(), MUTANT, Cross((0, 2))]
+def test_only_who_is_led_clearly_gives_way() -> None:
+    assert learners(min_lead=2.0) == [Keep(), MUTANT, Keep()]
 
 
 def test_without_a_least_lead_all_but_the_fittest_give_way() -> None:
-    assert settled(min_lead=0.0) == [Keep(), MUTANT, MUTANT]
-
-
-def test_without_crossover_who_is_not_led_clearly_stays_as_it_is() -> None:
-    assert settled(min_lead=2.0, crossover_steps=0) == [Keep(), MUTANT, Keep()]
-
-
-def test_the_best_on_all_slices_has_nothing_to_learn_from_itself() -> None:
-    """It is not the fittest, which is the best on the worst slices."""
-    scores = np.array([[1.0, 1.0, 1.0], [0.0, 5.0, 6.0]])
-    config = EvolutionConfig(population_size=2, elite_share=0.5, min_lead=0.5)
-    assert plan([1.0, 0.0], scores, STRENGTH, config, np.random.default_rng(0)) == [Keep(), Keep()]
+    assert learners(min_lead=0.0) == [Keep(), MUTANT, MUTANT]
 
 
 @FEW
 @given(configs(), st.integers(0, 1000))
-def test_a_plan_settles_who_was_to_give_way_and_the_best_is_among_the_parents(
+def test_a_plan_lets_learners_go_on_who_were_to_give_way_to_a_lead_that_may_be_chance(
     config: EvolutionConfig, seed: int
 ) -> None:
+    scores, fitness = drawn_scores(config, seed)
+    count = config.population_size - (heir_slot(config) is not None)
+    chosen = selection(fitness[:count], STRENGTH, config, np.random.default_rng(seed))
+    recipes = plan(fitness, scores, STRENGTH, config, np.random.default_rng(seed))
+    lead = leads(scores[:count])
+    for before, after, behind in zip(chosen, recipes, lead, strict=False):
+        assert after == (before if behind >= config.min_lead else Keep())
+
+
+# --- the heir -----------------------------------------------------------------------------------------------------
+
+
+def drawn_scores(config: EvolutionConfig, seed: int) -> tuple[NDArray[np.float64], list[float]]:
     scores = np.random.default_rng(seed).normal(0, 100, (config.population_size, 4))
-    fitness = scores.mean(axis=1)
-    chosen = selected(fitness.tolist(), config, seed)
-    recipes = plan(fitness.tolist(), scores, STRENGTH, config, np.random.default_rng(seed))
-    for before, after in zip(chosen, recipes, strict=True):
-        assert after in (before, Keep()) or (isinstance(after, Cross) and not isinstance(before, Keep))
-    parents = {recipe.parents for recipe in recipes if isinstance(recipe, Cross)}
-    assert len(parents) <= 1
-    for slots in parents:
-        assert int(fitness.argmax()) in slots
-        assert set(slots) <= set(range(config.population_size))
+    return scores, scores.mean(axis=1).tolist()
+
+
+@FEW
+@given(configs(), st.integers(0, 1000))
+def test_the_heir_is_the_last_and_learns_from_the_best_and_all_that_it_does_not_lead_clearly(
+    config: EvolutionConfig, seed: int
+) -> None:
+    scores, fitness = drawn_scores(config, seed)
+    recipes = plan(fitness, scores, STRENGTH, config, np.random.default_rng(seed))
+    assert len(recipes) == config.population_size
+    crossed = slots_of(recipes, Cross)
+    assert crossed == ([] if heir_slot(config) is None else [config.population_size - 1])
+    for slot in crossed:
+        lead = leads(scores[:slot])
+        expected = {other for other in range(slot) if lead[other] == 0 or lead[other] < config.min_lead}
+        assert set(recipes[slot].parents) == expected  # type: ignore[union-attr]
+        assert int(np.argmax(fitness[:slot])) in expected
+
+
+def test_what_the_heir_did_changes_nothing_for_the_others() -> None:
+    config = EvolutionConfig(population_size=4, elite_share=0.5, min_lead=1.0)
+    plans = []
+    for of_heir in (-1e6, 1e6):
+        scores = np.vstack([SCORES, np.full(3, of_heir)])
+        plans.append(plan([*SCORES.mean(axis=1), of_heir], scores, STRENGTH, config, np.random.default_rng(0)))
+    assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize("changed", [{"crossover_steps": 0}, {"elite_share": 1.0}, {"population_size": 2}])
+def test_there_is_no_heir_without_crossover_or_evolution_or_two_to_learn_from(changed: dict[str, Any]) -> None:
+    assert heir_slot(EvolutionConfig(population_size=3)) == 2
+    assert heir_slot(EvolutionConfig(**{"population_size": 3, **changed})) is None

@@ -32,6 +32,7 @@ from tests.training.small import (
 )
 
 MEMBERS, GENERATIONS = 4, 4
+HEIR = f"member {MEMBERS - 1}"
 
 
 @pytest.fixture(scope="module")
@@ -181,9 +182,10 @@ def test_all_others_are_bred_from_the_states_of_others(severe: WatchingRuntime) 
 
 def test_the_crossed_learn_from_judgements_that_their_parents_made_after_they_learned(watched: WatchingRuntime) -> None:
     made = [result for _, _, (nothing, result) in watched.of("judge") if nothing is None]
-    crossed = [(recipe, given) for _, (_, recipe, *given), _ in watched.of("breed") if isinstance(recipe, Cross)]
-    assert len(crossed) >= MEMBERS
-    for recipe, given in crossed:
+    crossed = [(name, recipe, given) for name, (_, recipe, *given), _ in watched.of("breed") if recipe != Keep()]
+    crossed = [(name, recipe, given) for name, recipe, given in crossed if isinstance(recipe, Cross)]
+    assert [name for name, _, _ in crossed] == [HEIR] * 3
+    for _, recipe, given in crossed:
         assert len(given) == len(recipe.parents)
         assert all(any(judgement is one for one in made) for judgement in given)
     methods = [method for _, method, _, _ in watched.calls if method in ("train", "judge", "breed")]
@@ -208,9 +210,15 @@ def test_all_members_play_the_same_slices(watched: WatchingRuntime) -> None:
     assert len({tuple(args[2].starts) for _, args, _ in played}) == 1
 
 
-def test_every_member_learns_from_a_sample_of_its_own(watched: WatchingRuntime) -> None:
+def test_every_learner_learns_from_a_sample_of_its_own(watched: WatchingRuntime) -> None:
     samples = [args[1].rows.tobytes() for _, args, _ in watched.of("train")]
-    assert len(samples) == len(set(samples)) == 3 * MEMBERS
+    assert len(samples) == len(set(samples)) == 3 * (MEMBERS - 1)
+
+
+def test_the_heir_never_learns_from_transitions_and_never_teaches(watched: WatchingRuntime) -> None:
+    for method in ("train", "judge"):
+        assert HEIR not in {name for name, _, _ in watched.of(method)}
+    assert HEIR in {name for name, _, _ in watched.of("play")}
 
 
 # --- lineage and champion -----------------------------------------------------------------------------------------
@@ -258,9 +266,8 @@ def test_the_fittest_are_kept_and_the_next_gives_way_to_the_champion(tmp_path: P
 
 def test_nobody_gives_way_to_a_lead_that_may_be_chance(tmp_path: Path) -> None:
     family = by_generation(run(tmp_path, num_generations=2, min_lead=1e6))
-    assert {record["operator"] for record in family[1]} == {"keep", "cross"}
-    crossed = [record["parents"] for record in family[1] if record["operator"] == "cross"]
-    assert crossed == [[[0, slot] for slot in range(MEMBERS)]] * 3  # of two elites the last is crossed as well
+    assert [record["operator"] for record in family[1]] == ["keep"] * (MEMBERS - 1) + ["cross"]
+    assert family[1][-1]["parents"] == [[0, slot] for slot in range(MEMBERS - 1)]
 
 
 def test_the_champion_is_the_genome_that_did_best_on_validation(whole: RunFolder) -> None:
