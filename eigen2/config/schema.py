@@ -170,9 +170,14 @@ class EvolutionConfig(Section):
     population_size: int = Field(8, ge=1, le=4_096, description="members")
     elite_share: float = Field(0.5, gt=0, le=1, description="share of the learners kept as they are; 1: no evolution")
     min_lead: float = Field(
-        2.0,
+        4.0,
         ge=0,
         description="standard errors over the training slices by which the best must lead a member that gives way",
+    )
+    crown_lead: float = Field(
+        1.0,
+        ge=0,
+        description="standard errors over the validation slices by which a new champion must lead the one before",
     )
     crossover_steps: int = Field(
         64,

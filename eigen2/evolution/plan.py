@@ -90,8 +90,9 @@ def plan(
 
     Who gives way loses what it has learned, and while nobody has learned more than others, the order of members is
     chance. So only a learner whom the best leads clearly does, by `min_lead` standard errors (the t-test selection of
-    population-based training, arXiv 1711.09846). All others are peers of the best, which may as well be it: the heir
-    learns from these.
+    population-based training, arXiv 1711.09846): of seven equals on ten slices the best leads another by 2 in half of
+    all generations, by 4 in one of twenty. All others are peers of the best, which may as well be it: the heir learns
+    from these.
 
     fitness: [N] of each slot's member, higher is better; scores: [N, K] on the K slices that all of them played.
     """

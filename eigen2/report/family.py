@@ -35,9 +35,8 @@ class Family:
 
 
 def champion_of(births: Sequence[Birth]) -> Birth:
-    """The best on validation; of equals the earliest, then the lowest slot: as the trainer chooses."""
-    told = [birth for birth in births if birth.validation_fitness is not None]
-    return max(told, key=lambda birth: (birth.validation_fitness, -birth.generation, -birth.member))
+    """The last that was crowned."""
+    return max((birth for birth in births if birth.crowned), key=lambda birth: birth.generation)
 
 
 def family_of(births: Sequence[Birth], champion: Name) -> Family:

@@ -105,6 +105,7 @@ class Birth(Record):
     parents: list[tuple[int, int]]
     fitness: Number
     validation_fitness: Number
+    crowned: bool = False  # whether it became champion in this generation
 
     @property
     def name(self) -> tuple[int, int]:
@@ -180,10 +181,10 @@ def read_equity(path: Path) -> dict[str, dict[str, Curve]]:
 
 
 def births_of(rows: Rows, path: Path) -> list[Birth]:
-    """The rows of lineage.jsonl. Raises RunError naming the file and the row, or if no member was ever validated."""
+    """The rows of lineage.jsonl. Raises RunError naming the file and the row, or if no member ever became champion."""
     births = _checked(Birth, rows, path)
-    if all(birth.validation_fitness is None for birth in births):
-        raise RunError(f"{path}: tells of no member that played on validation")
+    if not any(birth.crowned for birth in births):
+        raise RunError(f"{path}: tells of no member that became champion")
     return births
 
 

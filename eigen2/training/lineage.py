@@ -26,8 +26,10 @@ def origin(generation: int, slot: int, recipe: Recipe, champion: tuple[int, int]
             return {"operator": "mutate", "parents": [[generation, parent]], "rate": rate, "std": std}
 
 
-def records(generation: int, origins: list[Origin], outcomes: list[Outcome]) -> list[dict[str, Any]]:
-    """The lineage's lines for a generation that has played."""
+def records(
+    generation: int, origins: list[Origin], outcomes: list[Outcome], crowned: int | None
+) -> list[dict[str, Any]]:
+    """The lineage's lines for a generation that has played; crowned: who became champion in it."""
     return [
         {
             "generation": generation,
@@ -35,6 +37,7 @@ def records(generation: int, origins: list[Origin], outcomes: list[Outcome]) -> 
             **came_to_be,
             "fitness": outcome.fitness,
             "validation_fitness": outcome.validation_fitness,
+            "crowned": member == crowned,
         }
         for member, (came_to_be, outcome) in enumerate(zip(origins, outcomes, strict=True))
     ]

@@ -30,13 +30,14 @@ CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # without a fixed one cuBLAS adds 
 class Outcome:
     """How a member played a generation.
 
-    scores: [K] fitness of each training slice; fitness, validation_fitness: mean of the worst slices; validation: mean
-    score of the validation slices; importance: [C] mean attention to each column; validation_returns: [T] daily returns
-    on all validation days, played as one episode.
+    scores, validation_scores: [K] fitness of each training and of each validation slice; fitness, validation_fitness:
+    mean of the worst of them; validation: mean score of the validation slices; importance: [C] mean attention to each
+    column; validation_returns: [T] daily returns on all validation days, played as one episode.
     """
 
     scores: NDArray[np.float64]
     fitness: float
+    validation_scores: NDArray[np.float64]
     validation_fitness: float
     validation: dict[str, float]
     importance: NDArray[np.float32]
@@ -83,6 +84,7 @@ class Member:
         outcome = Outcome(
             scores=played.fitness,
             fitness=mean_of_worst(played.fitness, worst),
+            validation_scores=checked.fitness,
             validation_fitness=mean_of_worst(checked.fitness, worst),
             validation=mean_score(score_slices(checked, self._prices, self._config.rules)),
             importance=policy.on(validation).attention,

@@ -27,11 +27,12 @@ Row = dict[str, float | int | str]
 
 @dataclass(frozen=True)
 class Best:
-    """The champion: which member of which generation, and how it did on validation."""
+    """The champion: which member of which generation, and how it did on validation, altogether and on each slice."""
 
     generation: int
     member: int
     validation_fitness: float
+    validation_scores: list[float]
     validation: dict[str, float]
 
 
@@ -52,7 +53,7 @@ def of_fitness(fitness: list[float], best_ever: float) -> Row:
 
 
 def of_validation(leader: "Outcome", best: Best) -> Row:
-    """The generation's best member on validation: its fitness, its mean score; and the champion's fitness."""
+    """The generation's contender on validation: its fitness, its mean score; and the champion's fitness."""
     figures = leader.validation
     return {
         "validation/fitness": leader.validation_fitness,

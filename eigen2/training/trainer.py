@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from eigen2.config import Config
 from eigen2.errors import RunError, concerning
 from eigen2.evaluation.slices import training_slices, validation_slices
-from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, heir_slot, plan
+from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, heir_slot, leads, plan
 from eigen2.learning.replay import BatchShape, Replay
 from eigen2.market.market import Market
 from eigen2.randomness import DRIVER, stream
@@ -166,7 +166,8 @@ class Trainer:
             learned = self._train(generation, buffer_size)
         with clock.phase("evolve"):
             diversity, origins = self._evolve(generation, outcomes, best)
-        family = lineage.records(generation, self.progress.origins, outcomes)
+        crowned = best.member if best.generation == generation else None
+        family = lineage.records(generation, self.progress.origins, outcomes, crowned)
         self.progress.origins = origins
         self.progress.generation = generation + 1
 
@@ -198,14 +199,16 @@ class Trainer:
         return outcomes, crew.each("take transitions", [crew.replay], "extend", rows, leaves="state")[0]
 
     def _crown(self, generation: int, outcomes: list[Outcome]) -> tuple[int, Best]:
-        """The best validation fitness so far makes the champion; its state is kept as it played.
+        """The best on validation becomes champion if it leads the one before clearly; its state is kept as it played.
 
         Returns the slot that did best in this generation (of equals the first), and the champion.
         """
         leader = max(range(len(outcomes)), key=lambda slot: (outcomes[slot].validation_fitness, -slot))
-        reached, best = outcomes[leader].validation_fitness, self.progress.best
-        if best is None or reached > best.validation_fitness:
-            best = self.progress.best = Best(generation, leader, reached, outcomes[leader].validation)
+        outcome, best = outcomes[leader], self.progress.best
+        if best is None or succeeds(best, outcome, self._config.evolution.crown_lead):
+            scores = outcome.validation_scores.tolist()
+            best = Best(generation, leader, outcome.validation_fitness, scores, outcome.validation)
+            self.progress.best = best
             self._ask_vault("crown", member_name(leader))
         return leader, best
 
@@ -294,3 +297,13 @@ def _member_maker(runtime: Runtime, number: int, config: Reference, market: Refe
 
 def _replay_maker(runtime: Runtime, capacity: int) -> Callable[[Share], Part]:
     return lambda _: runtime.make("the replay buffer", Replay, Share(with_driver=True), capacity)
+
+
+def succeeds(best: Best, contender: Outcome, crown_lead: float) -> bool:
+    """Whether a contender is better than the champion by `crown_lead` standard errors of their validation slices.
+
+    One standard error is the rule of Breiman et al. (Classification and Regression Trees, 1984): the best of many on
+    few slices is mostly the luckiest, so of those that may be equals the one that learned least stays.
+    """
+    scores = np.stack([contender.validation_scores, best.validation_scores])
+    return contender.validation_fitness > best.validation_fitness and leads(scores)[1] >= crown_lead

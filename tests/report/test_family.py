@@ -10,7 +10,7 @@ from eigen2.report.records import Birth
 Name = tuple[int, int]
 
 
-def born(name: Name, operator: str, *parents: Name, checked: float | None = 0.0) -> Birth:
+def born(name: Name, operator: str, *parents: Name, crowned: bool = False) -> Birth:
     return Birth.model_validate(
         {
             "generation": name[0],
@@ -18,7 +18,8 @@ def born(name: Name, operator: str, *parents: Name, checked: float | None = 0.0)
             "operator": operator,
             "parents": list(parents),
             "fitness": 1.0,
-            "validation_fitness": checked,
+            "validation_fitness": 0.0,
+            "crowned": crowned,
         }
     )
 
@@ -31,7 +32,7 @@ BIRTHS = [
     born((1, 0), "keep", (0, 0)),
     born((1, 1), "cross", (0, 0), (0, 1)),
     born((1, 2), "mutate", (0, 1)),
-    born((2, 0), "cross", (1, 0), (1, 1), checked=5.0),
+    born((2, 0), "cross", (1, 0), (1, 1), crowned=True),
     born((2, 1), "champion", (1, 2)),
     born((2, 2), "mutate", (1, 2)),
 ]
@@ -61,15 +62,11 @@ def test_a_lineage_that_names_unknown_or_later_parents_ends_there() -> None:
     assert family_of(births, (2, 0)).shares == {(2, 0): 1, (1, 0): 0.5}
 
 
-def test_the_champion_is_the_earliest_of_the_best_on_validation() -> None:
-    births = [
-        born((0, 0), "init", checked=None),
-        born((0, 1), "init", checked=-2.0),
-        born((1, 1), "init", checked=3.0),
-        born((1, 0), "init", checked=3.0),
-        born((2, 0), "init", checked=3.0),
-    ]
-    assert champion_of(births).name == (1, 0)
+def test_the_champion_is_who_was_crowned_last() -> None:
+    births = [born((0, 1), "init", crowned=True), born((1, 0), "keep", (0, 0)), born((2, 0), "keep", (1, 0))]
+    assert champion_of(births).name == (0, 1)
+    births[1] = born((1, 0), "keep", (0, 0), crowned=True)
+    assert champion_of(births).name == champion_of(births[::-1]).name == (1, 0)
 
 
 def test_each_descent_is_drawn_in_the_colour_of_its_operator() -> None:

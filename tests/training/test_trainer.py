@@ -8,16 +8,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 from eigen2.config import Config
 from eigen2.evolution.plan import Cross, Keep
 from eigen2.learning.genome import genome_of
 from eigen2.training.checkpoint import Archive, folder_name, load_genome
-from eigen2.training.metrics import NUMBERS
+from eigen2.training.member import Outcome
+from eigen2.training.metrics import NUMBERS, Best
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalPart, LocalRuntime, Part, Reference, Share
-from eigen2.training.trainer import Trainer
+from eigen2.training.trainer import Trainer, succeeds
 from tests.training.small import (
     MARKET,
     SMALL,
@@ -229,9 +232,9 @@ def by_generation(folder: RunFolder) -> list[list[dict[str, Any]]]:
     return [family[first : first + MEMBERS] for first in range(0, len(family), MEMBERS)]
 
 
-def best_so_far(generations: Sequence[list[dict[str, Any]]]) -> dict[str, Any]:
-    """The first of those that did best on validation."""
-    return max((record for members in generations for record in members), key=lambda r: r["validation_fitness"])
+def champion_of(generations: Sequence[list[dict[str, Any]]]) -> dict[str, Any]:
+    """The record of the last that was crowned."""
+    return [record for members in generations for record in members if record["crowned"]][-1]
 
 
 def test_the_first_generation_has_no_parents(whole: RunFolder) -> None:
@@ -243,7 +246,7 @@ def test_parents_are_members_of_the_generation_before_or_the_champion(whole: Run
     operators = [record["operator"] for members in generations for record in members]
     assert {"cross", "mutate"} <= set(operators)
     for number, members in enumerate(generations[1:], start=1):
-        best = best_so_far(generations[:number])
+        best = champion_of(generations[:number])
         for record in members:
             assert len(record["parents"]) == 1 or record["operator"] == "cross"
             if record["operator"] == "champion":
@@ -270,8 +273,40 @@ def test_nobody_gives_way_to_a_lead_that_may_be_chance(tmp_path: Path) -> None:
     assert family[1][-1]["parents"] == [[0, slot] for slot in range(MEMBERS - 1)]
 
 
-def test_the_champion_is_the_genome_that_did_best_on_validation(whole: RunFolder) -> None:
-    best = best_so_far(by_generation(whole))
+def test_without_a_least_lead_the_champion_is_the_first_of_those_that_did_best_on_validation(tmp_path: Path) -> None:
+    generations = by_generation(run(tmp_path, crown_lead=0.0, num_generations=5))
+    for done in range(1, 6):
+        members = [record for generation in generations[:done] for record in generation]
+        assert champion_of(generations[:done]) == max(members, key=lambda record: record["validation_fitness"])
+
+
+def test_only_a_clear_lead_makes_a_new_champion(tmp_path: Path) -> None:
+    family = family_of(run(tmp_path, crown_lead=1e6, num_generations=5))
+    assert [(record["generation"], record["crowned"]) for record in family if record["crowned"]] == [(0, True)]
+    assert max(record["validation_fitness"] for record in family) > family_best(family, generation=0)
+
+
+def family_best(family: list[dict[str, Any]], generation: int) -> float:
+    return max(record["validation_fitness"] for record in family if record["generation"] == generation)
+
+
+OUTCOME = Outcome(np.zeros(3), 0.0, np.array([4.0, 6.0, 8.0]), 6.0, {}, np.zeros(2, np.float32), np.zeros(4))
+
+
+@pytest.mark.parametrize("before", [[3.0, 3.0, 7.0], [1.0, 8.0, 8.0], [4.0, 6.0, 8.0], [5.0, 7.0, 8.5]])
+def test_a_contender_succeeds_by_the_paired_t_statistic_of_the_slices(before: list[float]) -> None:
+    champion = Best(0, 0, float(np.mean(before)), before, {})
+    lead = float(np.nan_to_num(ttest_rel(OUTCOME.validation_scores, before).statistic))
+    assert succeeds(champion, OUTCOME, crown_lead=lead - 1e-6) == (lead > 0)
+    assert not succeeds(champion, OUTCOME, crown_lead=max(lead, 0.0) + 1e-6)
+
+
+def test_a_contender_whose_worst_slices_are_worse_does_not_succeed() -> None:
+    assert not succeeds(Best(0, 0, 6.5, [4.0, 5.0, 7.5], {}), OUTCOME, crown_lead=1.0)
+
+
+def test_the_champion_is_the_genome_that_was_crowned_last(whole: RunFolder) -> None:
+    best = champion_of(by_generation(whole))
     assert rows_of(whole)[-1]["validation/best_ever"] == best["validation_fitness"]
     saved = Archive(whole.checkpoints, keep=10).load(GENERATIONS).parts["champion"]
     assert_identical(load_genome(whole.champion), genome_of(saved))
@@ -280,7 +315,7 @@ def test_the_champion_is_the_genome_that_did_best_on_validation(whole: RunFolder
 def test_the_champion_has_the_weights_it_played_with(tmp_path: Path) -> None:
     """And not those that it learned from what it played."""
     runs = (run(tmp_path / str(seed), num_generations=3, seed=seed) for seed in range(20))
-    folder, best = next((one, best) for one in runs if (best := best_so_far(by_generation(one)))["generation"] > 0)
+    folder, best = next((one, best) for one in runs if (best := champion_of(by_generation(one)))["generation"] > 0)
     # the checkpoint after a generation has the members as they go into the next
     parts = Archive(folder.checkpoints, keep=10).load(best["generation"]).parts
     assert_identical(load_genome(folder.champion), genome_of(parts[f"member_{best['member']:04d}"]))
