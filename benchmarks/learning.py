@@ -76,7 +76,8 @@ UPPER_WORK = {"gradient_steps_per_generation": 96, "batch_size": 8, "gradient_ac
 ROWS: dict[str, dict[str, Any]] = {
     "ERL": {},
     "DDPG alone": {"elite_share": 1.0},
-    "evolution alone": {"gradient_steps_per_generation": 0},
+    # nobody to teach an heir anything, and no lead so small that selection would wait for another
+    "evolution alone": {"gradient_steps_per_generation": 0, "crossover_steps": 0, "min_lead": 0.0},
     "ERL, sweep's middle": SWEEPS_MIDDLE,
     "ERL, sweep's upper rates": {**SWEEPS_MIDDLE, **UPPER_RATES},
     "ERL, sweep's upper end": {**SWEEPS_MIDDLE, **UPPER_RATES, **UPPER_WORK},

@@ -87,7 +87,7 @@ def _choice(assessment: Assessment) -> Iterator[str]:
     if deflated is not None:
         sweep = f" in each of {counts.sweep_trials} trials of a sweep" if counts.sweep_trials > 1 else ""
         yield (
-            f"The champion was chosen on validation among {counts.total} candidates{sweep} "
+            f"The champion was chosen on validation, where {counts.total} candidates{sweep} were looked at "
             f"({counts.distinct} that differ): Sharpe ratio {deflated.sharpe_ratio:.2f} on {deflated.days} days, where "
             f"the best of {deflated.trials} without skill may be expected to have {deflated.expected_best_sharpe:.2f}; "
             f"deflated Sharpe ratio {deflated.probability:.2f}."

@@ -42,7 +42,7 @@ def plot_equity(curves: Curves, title: str, out: Path) -> None:
 
 
 def fitness_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Two panels by generation: the population's fitness on training slices, and the best member's on validation.
+    """Two panels by generation: the population's fitness on training slices; contender and champion on validation.
 
     `rows` are a run's rows of metrics; a figure that is missing or None leaves a gap.
     """
@@ -54,7 +54,7 @@ def fitness_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         training.vlines(generations, low, high, color=COLORS[0], alpha=BAND_ALPHA, linewidth=8)
     training.fill_between(generations, low, high, color=COLORS[0], alpha=BAND_ALPHA, linewidth=0)
     _lines(training, rows, (("mean (band: min to max)", "fitness/mean"), ("best ever", "fitness/best_ever")))
-    _lines(validation, rows, (("best member", "validation/fitness"), ("best ever", "validation/best_ever")))
+    _lines(validation, rows, (("contender", "validation/fitness"), ("champion", "validation/best_ever")))
     heading(training, "Training slices, whole population")
     heading(validation, "Validation slices, never trained on")
     by_generation(validation)

@@ -1,6 +1,7 @@
 """The candidates of a run: what each member of each generation earned a day on validation, where champions are chosen.
 
-Evaluation needs all of them, not only the best: the more there were to choose from, the less the best one means.
+Evaluation needs all of them, not only the best: the more were looked at, the less the best one means. That the heir is
+the only contender is not counted in a champion's favour.
 """
 
 from pathlib import Path

@@ -163,10 +163,11 @@ class Archive:
         return manifest
 
     def _prune(self, generation: int, progress: dict[str, Any]) -> None:
-        """Remove all but the newest, the champion's, and the one just written, which may not be among the newest."""
+        """Remove all but the newest, the first with the champion, and the one just written, if it is neither."""
         saved = generations_saved(self._folder)
         best = progress.get("best")
-        kept = {*saved[-self._keep :], generation, best["generation"] + 1 if best else generation}
+        crowned = best["generation"] if best else generation
+        kept = {*saved[-self._keep :], generation, *[done for done in saved if done > crowned][:1]}
         for old in saved:
             if old not in kept:
                 _discard(self._folder / folder_name(old))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from eigen2.config import Config
+from eigen2.config import Config, EvolutionConfig
 from eigen2.errors import RunError, concerning
 from eigen2.evaluation.slices import training_slices, validation_slices
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, heir_slot, leads, plan
@@ -161,7 +161,7 @@ class Trainer:
             outcomes, buffer_size = self._play(generation)
         fitness = [outcome.fitness for outcome in outcomes]
         best_ever = self.progress.best_fitness = metrics.best_of(fitness, self.progress.best_fitness)
-        leader, best = self._crown(generation, outcomes)
+        contender, best = self._crown(generation, outcomes)
         with clock.phase("train"):
             learned = self._train(generation, buffer_size)
         with clock.phase("evolve"):
@@ -172,7 +172,7 @@ class Trainer:
         self.progress.generation = generation + 1
 
         row: Row = {"generation": generation}
-        row |= metrics.of_fitness(fitness, best_ever) | metrics.of_validation(outcomes[leader], best)
+        row |= metrics.of_fitness(fitness, best_ever) | metrics.of_validation(outcomes[contender], best)
         row |= {f"train/{name}": value for name, value in learned.items()}
         row |= {"buffer/size": buffer_size, "buffer/utilization": buffer_size / self._config.replay.buffer_size}
         row |= metrics.of_evolution(self.progress.strength, diversity)
@@ -199,18 +199,20 @@ class Trainer:
         return outcomes, crew.each("take transitions", [crew.replay], "extend", rows, leaves="state")[0]
 
     def _crown(self, generation: int, outcomes: list[Outcome]) -> tuple[int, Best]:
-        """The best on validation becomes champion if it leads the one before clearly; its state is kept as it played.
+        """The contender becomes champion if it leads the one before clearly; its state is kept as it played.
 
-        Returns the slot that did best in this generation (of equals the first), and the champion.
+        Once the heir was taught it is the one contender; else the best of all on validation is, of equals the first.
+        Returns the contender's slot, and the champion.
         """
-        leader = max(range(len(outcomes)), key=lambda slot: (outcomes[slot].validation_fitness, -slot))
-        outcome, best = outcomes[leader], self.progress.best
+        slots = contenders(generation, self._config.evolution)
+        contender = max(slots, key=lambda slot: (outcomes[slot].validation_fitness, -slot))
+        outcome, best = outcomes[contender], self.progress.best
         if best is None or succeeds(best, outcome, self._config.evolution.crown_lead):
             scores = outcome.validation_scores.tolist()
-            best = Best(generation, leader, outcome.validation_fitness, scores, outcome.validation)
+            best = Best(generation, contender, outcome.validation_fitness, scores, outcome.validation)
             self.progress.best = best
-            self._ask_vault("crown", member_name(leader))
-        return leader, best
+            self._ask_vault("crown", member_name(contender))
+        return contender, best
 
     def _train(self, generation: int, buffer_size: int) -> dict[str, float]:
         """Each member but the heir learns from its own seeded sample, once the buffer is warm."""
@@ -297,6 +299,12 @@ def _member_maker(runtime: Runtime, number: int, config: Reference, market: Refe
 
 def _replay_maker(runtime: Runtime, capacity: int) -> Callable[[Share], Part]:
     return lambda _: runtime.make("the replay buffer", Replay, Share(with_driver=True), capacity)
+
+
+def contenders(generation: int, config: EvolutionConfig) -> Sequence[int]:
+    """The slots that may make the champion: the heir, or everyone before it was taught or where there is none."""
+    heir = heir_slot(config)
+    return range(config.population_size) if heir is None or generation == 0 else (heir,)
 
 
 def succeeds(best: Best, contender: Outcome, crown_lead: float) -> bool:

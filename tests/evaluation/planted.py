@@ -37,6 +37,7 @@ LEARNING: dict[str, Any] = {
     "buffer_size": 5000,
     "block_days": 16,
     "block_transitions": 16,
+    "crossover_steps": 64,
     "actor_lr": 0.001,
     "critic_lr": 0.002,
 }

@@ -84,7 +84,7 @@ def test_evidence_is_claimed_where_nothing_speaks_against_it() -> None:
     told = verdict(PROVEN)
     assert told[0].startswith("Evidence of skill: ")
     assert is_evidence(told)
-    assert "among 80 candidates (52 that differ)" in told[1]
+    assert "where 80 candidates were looked at (52 that differ)" in told[1]
     assert "Sharpe ratio 2.50 on 252 days" in told[1]
     assert "12.3 % with a Sharpe ratio of 1.50 (95 % interval 0.40 to 2.60)" in told[4]
     assert "With 20 basis points of costs a side the same trades would have earned 7.0 % on hold-out." in told

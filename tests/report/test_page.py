@@ -245,7 +245,7 @@ DAMAGE = [
     ("evaluation.json", "{", "Invalid JSON"),
     ("evaluation.json", "{}", "field required"),
     ("lineage.jsonl", '{"generation": 0, "member": 0}\n', "row 1: operator: field required"),
-    ("lineage.jsonl", "", "no member that played"),
+    ("lineage.jsonl", "", "no member that became champion"),
     ("metrics.jsonl", "no json\n\n", "line 1"),
     ("config.yaml", None, "can't be read"),
 ]

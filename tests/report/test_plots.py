@@ -58,15 +58,15 @@ def test_fitness_shows_mean_best_and_the_band_by_generation() -> None:
     assert drawn["best ever"][:, 1].tolist() == [20, 21, 22, 23]
     corners = training.collections[0].get_paths()[0].vertices
     assert {(0, -5), (3, -5), (0, 20), (3, 23)} <= {tuple(corner) for corner in np.asarray(corners).tolist()}
-    assert lines(validation)["best member"][:, 1].tolist() == [7, 6, 5, 4]
-    assert lines(validation)["best ever"][:, 1].tolist() == [7, 7, 7, 7]
+    assert lines(validation)["contender"][:, 1].tolist() == [7, 6, 5, 4]
+    assert lines(validation)["champion"][:, 1].tolist() == [7, 7, 7, 7]
 
 
 def test_a_figure_that_is_missing_leaves_a_gap() -> None:
     given = rows(3)
     given[1]["validation/fitness"] = None
     del given[2]["validation/fitness"]
-    values = lines(fitness_figure(given).axes[1])["best member"][:, 1]
+    values = lines(fitness_figure(given).axes[1])["contender"][:, 1]
     assert values[0] == 7
     assert np.isnan(values[1:]).all()
 

@@ -274,14 +274,22 @@ def test_nobody_gives_way_to_a_lead_that_may_be_chance(tmp_path: Path) -> None:
 
 
 def test_without_a_least_lead_the_champion_is_the_first_of_those_that_did_best_on_validation(tmp_path: Path) -> None:
-    generations = by_generation(run(tmp_path, crown_lead=0.0, num_generations=5))
+    generations = by_generation(run(tmp_path, crown_lead=0.0, num_generations=5, crossover_steps=0))
     for done in range(1, 6):
         members = [record for generation in generations[:done] for record in generation]
         assert champion_of(generations[:done]) == max(members, key=lambda record: record["validation_fitness"])
 
 
+def test_once_it_was_taught_only_the_heir_contends(tmp_path: Path) -> None:
+    generations = by_generation(run(tmp_path, crown_lead=0.0, num_generations=5))
+    reached = [max(record["validation_fitness"] for record in generations[0])]
+    reached += [members[-1]["validation_fitness"] for members in generations[1:]]
+    assert champion_of(generations)["validation_fitness"] == max(reached)
+    assert {record["member"] for members in generations[1:] for record in members if record["crowned"]} <= {MEMBERS - 1}
+
+
 def test_only_a_clear_lead_makes_a_new_champion(tmp_path: Path) -> None:
-    family = family_of(run(tmp_path, crown_lead=1e6, num_generations=5))
+    family = family_of(run(tmp_path, crown_lead=1e6, num_generations=5, crossover_steps=0))
     assert [(record["generation"], record["crowned"]) for record in family if record["crowned"]] == [(0, True)]
     assert max(record["validation_fitness"] for record in family) > family_best(family, generation=0)
 
@@ -351,12 +359,13 @@ def test_a_generations_row_has_every_metric(whole: RunFolder) -> None:
 
 def test_fitness_figures_are_those_of_the_lineage(whole: RunFolder) -> None:
     best = -math.inf
-    for row, members in zip(rows_of(whole), by_generation(whole), strict=True):
+    for generation, (row, members) in enumerate(zip(rows_of(whole), by_generation(whole), strict=True)):
         fitness = [record["fitness"] for record in members]
         best = max(best, *fitness)
         assert (row["fitness/max"], row["fitness/min"], row["fitness/best_ever"]) == (max(fitness), min(fitness), best)
         assert row["fitness/mean"] == pytest.approx(sum(fitness) / MEMBERS)
-        assert row["validation/fitness"] == max(record["validation_fitness"] for record in members)
+        contenders = members if generation == 0 else members[-1:]
+        assert row["validation/fitness"] == max(record["validation_fitness"] for record in contenders)
 
 
 def test_the_buffer_fills_and_says_so(whole: RunFolder) -> None:
