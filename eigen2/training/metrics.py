@@ -35,6 +35,11 @@ class Best:
     validation_scores: list[float]
     validation: dict[str, float]
 
+    @classmethod
+    def of(cls, generation: int, member: int, outcome: "Outcome") -> "Best":
+        scores = outcome.validation_scores.tolist()
+        return cls(generation, member, outcome.validation_fitness, scores, outcome.validation)
+
 
 def best_of(fitness: list[float], before: float | None) -> float:
     """The best fitness ever, given that of the generations before."""

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from eigen2.config import Config, EvolutionConfig
+from eigen2.config import Config
 from eigen2.errors import RunError, concerning
 from eigen2.evaluation.slices import training_slices, validation_slices
-from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, heir_slot, leads, plan
+from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, heir_slot, plan
+from eigen2.evolution.succession import contenders, succeeds
 from eigen2.learning.replay import BatchShape, Replay
 from eigen2.market.market import Market
 from eigen2.randomness import DRIVER, stream
@@ -206,13 +207,17 @@ class Trainer:
         """
         slots = contenders(generation, self._config.evolution)
         contender = max(slots, key=lambda slot: (outcomes[slot].validation_fitness, -slot))
-        outcome, best = outcomes[contender], self.progress.best
-        if best is None or succeeds(best, outcome, self._config.evolution.crown_lead):
-            scores = outcome.validation_scores.tolist()
-            best = Best(generation, contender, outcome.validation_fitness, scores, outcome.validation)
-            self.progress.best = best
+        best = self.progress.best
+        if best is None or self._succeeds(outcomes[contender], best):
+            best = self.progress.best = Best.of(generation, contender, outcomes[contender])
             self._ask_vault("crown", member_name(contender))
         return contender, best
+
+    def _succeeds(self, contender: Outcome, best: Best) -> bool:
+        if contender.validation_fitness <= best.validation_fitness:
+            return False
+        before = np.asarray(best.validation_scores)
+        return succeeds(contender.validation_scores, before, self._config.evolution.crown_lead)
 
     def _train(self, generation: int, buffer_size: int) -> dict[str, float]:
         """Each member but the heir learns from its own seeded sample, once the buffer is warm."""
@@ -299,19 +304,3 @@ def _member_maker(runtime: Runtime, number: int, config: Reference, market: Refe
 
 def _replay_maker(runtime: Runtime, capacity: int) -> Callable[[Share], Part]:
     return lambda _: runtime.make("the replay buffer", Replay, Share(with_driver=True), capacity)
-
-
-def contenders(generation: int, config: EvolutionConfig) -> Sequence[int]:
-    """The slots that may make the champion: the heir, or everyone before it was taught or where there is none."""
-    heir = heir_slot(config)
-    return range(config.population_size) if heir is None or generation == 0 else (heir,)
-
-
-def succeeds(best: Best, contender: Outcome, crown_lead: float) -> bool:
-    """Whether a contender is better than the champion by `crown_lead` standard errors of their validation slices.
-
-    One standard error is the rule of Breiman et al. (Classification and Regression Trees, 1984): the best of many on
-    few slices is mostly the luckiest, so of those that may be equals the one that learned least stays.
-    """
-    scores = np.stack([contender.validation_scores, best.validation_scores])
-    return contender.validation_fitness > best.validation_fitness and leads(scores)[1] >= crown_lead
