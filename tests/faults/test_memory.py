@@ -18,7 +18,7 @@ from tests.training.small import MARKET, Silent, small_config
 
 GENERATIONS = 200
 WARM = 50  # generations after which everything has been loaded and the replay buffer is full
-MEMBERS = 2
+MEMBERS = 3  # two learners and an heir
 # Ray keeps what is smaller than 100 KB elsewhere: states are larger than that
 WIDE: dict[str, Any] = {"population_size": MEMBERS, "hidden_size": 48, "buffer_size": 400, "keep": 1, "wait_s": 240.0}
 MORE_MB = 15.0  # what an allocator may keep; a leaked state a generation would be 40 MB and more
