@@ -21,6 +21,7 @@ from eigen2.market.market import Span
 
 PIECE_DAYS = 256  # days that are judged in one go: bounds the memory, and little history is read twice
 FLAT = 1e-6  # a variance that is divided by counts as no less
+FLAT_TARGET = 0.01  # that of targets, as shares of their range: where all are much the same, it matters little which
 
 
 class Judgement(NamedTuple):
@@ -57,10 +58,11 @@ def judge(agent: Agent, span: Span) -> Judgement:
 
 
 def agreement(judgements: Sequence[Judgement]) -> Judgement:
-    """The mean of judgements of the same days, in which who tells stocks apart has more say.
+    """The mean of judgements of the same days, where who tells stocks apart has more say; of targets the median.
 
     Weights are the squares of what values of purchases differ by within a day: an agent that has found nothing yet
-    gives all stocks the same value, though its convictions may be strong.
+    gives all stocks the same value, though its convictions may be strong. Where some sell early and others late, the
+    mean of their targets is what none of them does.
     """
     told_apart = np.array([np.square(judgement.purchase.std(axis=1).mean()) for judgement in judgements]) + FLAT
     weights = (told_apart / told_apart.sum()).astype(np.float32)
@@ -69,7 +71,8 @@ def agreement(judgements: Sequence[Judgement]) -> Judgement:
         said = zip(weights, judgements, strict=True)
         return np.asarray(sum(weight * getattr(judgement, name) for weight, judgement in said))
 
-    return Judgement(judgements[0].first, mean("conviction"), mean("target"), mean("purchase"), mean("state"))
+    target = np.median([judgement.target for judgement in judgements], axis=0).astype(np.float32)
+    return Judgement(judgements[0].first, mean("conviction"), target, mean("purchase"), mean("state"))
 
 
 def imitate(
@@ -94,7 +97,7 @@ def imitate(
 
 
 def _disagreement(agent: Agent, taught: Judgement, first_days: Tensor, block_days: int, rng: torch.Generator) -> Tensor:
-    """Mean squares of what the agent judges otherwise; convictions and values in parts of their variance."""
+    """Mean squares of what the agent judges otherwise, in parts of their variance."""
     device = agent.market.inputs.device
     conviction, target, purchase, state = taught.block(first_days, block_days, device)
     encoding = agent.encode(first_days.to(device), block_days, agent.input_noise(1, block_days, rng).to(device))
@@ -106,7 +109,7 @@ def _disagreement(agent: Agent, taught: Judgement, first_days: Tensor, block_day
     return (
         convictions / conviction.var().clamp(min=FLAT)
         + values / purchase.var().clamp(min=FLAT)
-        + F.mse_loss(own_target, target)
+        + F.mse_loss(own_target, target) / target.var().clamp(min=FLAT_TARGET)
     )
 
 

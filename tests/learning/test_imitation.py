@@ -90,6 +90,14 @@ def test_who_sees_twice_the_difference_between_stocks_has_four_times_the_say() -
     np.testing.assert_allclose(agreed.conviction, one.conviction + 5 * say, rtol=1e-3)
 
 
+def test_of_targets_the_middle_one_is_agreed_on() -> None:
+    """Two who sell at once and one who waits agree on selling at once, whatever their say."""
+    one = judge(learned(1), SPAN)
+    soon, late = one._replace(target=np.zeros_like(one.target)), one._replace(target=np.ones_like(one.target))
+    agreed = agreement([soon, late._replace(purchase=9 * one.purchase), soon])
+    np.testing.assert_array_equal(agreed.target, soon.target)
+
+
 # --- imitation ----------------------------------------------------------------------------------------------------
 
 
