@@ -19,6 +19,7 @@ torch.set_num_threads(1)
 DAYS, STOCKS, SPELL = 900, 6, 10
 LEARNING: dict[str, Any] = {
     "num_generations": 4,
+    "population_size": 5,
     "validation_days": 200,
     "holdout_days": 200,
     "min_target_pct": 5.0,
