@@ -5,16 +5,13 @@ taught by its parents, as in PDERL (Bodnar et al. 2019, arXiv 1906.09807, distil
 number of them, as in codistillation (Anil et al. 2018, arXiv 1804.03235): the errors in which they differ cancel out.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from eigen2.learning.agent import Agent
+from eigen2.learning.judgement import Judgement
 from eigen2.learning.networks import Encoding
 from eigen2.learning.optimiser import AdamW
 from eigen2.market.market import Span
@@ -22,25 +19,6 @@ from eigen2.market.market import Span
 PIECE_DAYS = 256  # days that are judged in one go: bounds the memory, and little history is read twice
 FLAT = 1e-6  # a variance that is divided by counts as no less
 FLAT_TARGET = 0.01  # that of targets, as shares of their range: where all are much the same, it matters little which
-
-
-class Judgement(NamedTuple):
-    """What an agent makes of N days in a row from `first`, float32.
-
-    conviction [N, S]; target [N, S], as a share of its range; purchase [N, S], the value of buying at full size with
-    that target; state [N], the value of the day itself.
-    """
-
-    first: int
-    conviction: NDArray[np.float32]
-    target: NDArray[np.float32]
-    purchase: NDArray[np.float32]
-    state: NDArray[np.float32]
-
-    def block(self, first_days: Tensor, days: int, device: torch.device) -> tuple[Tensor, ...]:
-        """All of it on blocks that start on `first_days` [B]: [days, B, ...] each."""
-        places = (first_days[None, :] + torch.arange(days)[:, None] - self.first).numpy()
-        return tuple(torch.as_tensor(array[places], device=device) for array in self[1:])
 
 
 @torch.no_grad()
@@ -57,22 +35,10 @@ def judge(agent: Agent, span: Span) -> Judgement:
     return Judgement(span.first, *(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def agreement(judgements: Sequence[Judgement]) -> Judgement:
-    """The mean of judgements of the same days, where who tells stocks apart has more say; of targets the median.
-
-    Weights are the squares of what values of purchases differ by within a day: an agent that has found nothing yet
-    gives all stocks the same value, though its convictions may be strong. Where some sell early and others late, the
-    mean of their targets is what none of them does.
-    """
-    told_apart = np.array([np.square(judgement.purchase.std(axis=1).mean()) for judgement in judgements]) + FLAT
-    weights = (told_apart / told_apart.sum()).astype(np.float32)
-
-    def mean(name: str) -> NDArray[np.float32]:
-        said = zip(weights, judgements, strict=True)
-        return np.asarray(sum(weight * getattr(judgement, name) for weight, judgement in said))
-
-    target = np.median([judgement.target for judgement in judgements], axis=0).astype(np.float32)
-    return Judgement(judgements[0].first, mean("conviction"), target, mean("purchase"), mean("state"))
+def block_of(judgement: Judgement, first_days: Tensor, days: int, device: torch.device) -> tuple[Tensor, ...]:
+    """All of a judgement on blocks that start on `first_days` [B]: [days, B, ...] each."""
+    places = (first_days[None, :] + torch.arange(days)[:, None] - judgement.first).numpy()
+    return tuple(torch.as_tensor(array[places], device=device) for array in judgement[1:])
 
 
 def imitate(
@@ -99,7 +65,7 @@ def imitate(
 def _disagreement(agent: Agent, taught: Judgement, first_days: Tensor, block_days: int, rng: torch.Generator) -> Tensor:
     """Mean squares of what the agent judges otherwise, in parts of their variance."""
     device = agent.market.inputs.device
-    conviction, target, purchase, state = taught.block(first_days, block_days, device)
+    conviction, target, purchase, state = block_of(taught, first_days, block_days, device)
     encoding = agent.encode(first_days.to(device), block_days, agent.input_noise(1, block_days, rng).to(device))
     own_conviction, own_target, stocks = _wanted(agent, encoding)
     critic = agent.networks.critic

@@ -16,7 +16,8 @@ from eigen2.evaluation.slices import mean_of_worst, whole
 from eigen2.evolution.operators import mutate
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, Recipe
 from eigen2.learning.agent import Actions, Agent, MarketView
-from eigen2.learning.imitation import Judgement, agreement, imitate, judge
+from eigen2.learning.imitation import imitate, judge
+from eigen2.learning.judgement import Judgement, agreement
 from eigen2.learning.replay import BatchShape, Sample, rows_of
 from eigen2.market.market import Market
 from eigen2.randomness import stream, torch_seed

@@ -37,6 +37,7 @@ class Best:
 
     @classmethod
     def of(cls, generation: int, member: int, outcome: "Outcome") -> "Best":
+        """A member that becomes champion by how it just played."""
         scores = outcome.validation_scores.tolist()
         return cls(generation, member, outcome.validation_fitness, scores, outcome.validation)
 

@@ -138,6 +138,12 @@ def test_equals_and_a_single_slice_leave_no_error_to_compare_a_lead_with() -> No
     assert leads(np.array([[2.0], [1.0], [2.0]])).tolist() == [0, np.inf, 0]
 
 
+def drawn_plan(config: EvolutionConfig, seed: int) -> tuple[NDArray[np.float64], list[Recipe]]:
+    """Scores drawn for each slot, and the plan that they make with their means as fitness."""
+    scores = np.random.default_rng(seed).normal(0, 100, (config.population_size, 4))
+    return scores, plan(scores.mean(axis=1).tolist(), scores, STRENGTH, config, np.random.default_rng(seed))
+
+
 def learners(min_lead: float, **changed: Any) -> list[Recipe]:
     """The plan for SCORES, whose fittest, the first, is kept; without an heir."""
     config = EvolutionConfig(population_size=3, elite_share=0.3, min_lead=min_lead, crossover_steps=0, **changed)
@@ -160,10 +166,9 @@ def test_without_a_least_lead_all_but_the_fittest_give_way() -> None:
 def test_a_plan_lets_learners_go_on_who_were_to_give_way_to_a_lead_that_may_be_chance(
     config: EvolutionConfig, seed: int
 ) -> None:
-    scores, fitness = drawn_scores(config, seed)
+    scores, recipes = drawn_plan(config, seed)
     count = config.population_size - (heir_slot(config) is not None)
-    chosen = selection(fitness[:count], STRENGTH, config, np.random.default_rng(seed))
-    recipes = plan(fitness, scores, STRENGTH, config, np.random.default_rng(seed))
+    chosen = selection(scores[:count].mean(axis=1).tolist(), STRENGTH, config, np.random.default_rng(seed))
     lead = leads(scores[:count])
     for before, after, behind in zip(chosen, recipes, lead, strict=False):
         assert after == (before if behind >= config.min_lead else Keep())
@@ -172,18 +177,12 @@ def test_a_plan_lets_learners_go_on_who_were_to_give_way_to_a_lead_that_may_be_c
 # --- the heir -----------------------------------------------------------------------------------------------------
 
 
-def drawn_scores(config: EvolutionConfig, seed: int) -> tuple[NDArray[np.float64], list[float]]:
-    scores = np.random.default_rng(seed).normal(0, 100, (config.population_size, 4))
-    return scores, scores.mean(axis=1).tolist()
-
-
 @FEW
 @given(configs(), st.integers(0, 1000))
 def test_the_heir_is_the_last_and_learns_from_the_best_and_all_that_it_does_not_lead_clearly(
     config: EvolutionConfig, seed: int
 ) -> None:
-    scores, fitness = drawn_scores(config, seed)
-    recipes = plan(fitness, scores, STRENGTH, config, np.random.default_rng(seed))
+    scores, recipes = drawn_plan(config, seed)
     assert len(recipes) == config.population_size
     crossed = slots_of(recipes, Cross)
     assert crossed == ([] if heir_slot(config) is None else [config.population_size - 1])
@@ -191,7 +190,7 @@ def test_the_heir_is_the_last_and_learns_from_the_best_and_all_that_it_does_not_
         lead = leads(scores[:slot])
         expected = {other for other in range(slot) if lead[other] == 0 or lead[other] < config.min_lead}
         assert set(recipes[slot].parents) == expected  # type: ignore[union-attr]
-        assert int(np.argmax(fitness[:slot])) in expected
+        assert int(np.argmax(scores[:slot].mean(axis=1))) in expected
 
 
 def test_what_the_heir_did_changes_nothing_for_the_others() -> None:

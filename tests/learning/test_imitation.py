@@ -1,5 +1,7 @@
 """Crossover in the space of behaviour: judgements, their mean, and agents that learn it."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,8 @@ from numpy.typing import NDArray
 
 from eigen2.learning.agent import Agent
 from eigen2.learning.genome import part_of
-from eigen2.learning.imitation import Judgement, agreement, imitate, judge
+from eigen2.learning.imitation import block_of, imitate, judge
+from eigen2.learning.judgement import Judgement, agreement
 from eigen2.market.market import Span
 from tests.learning.small import BLOCK_DAYS, RULES, make_agent, make_batch, small_market
 
@@ -66,7 +69,7 @@ def test_a_judgement_knows_no_later_day() -> None:
 
 def test_a_block_is_cut_from_its_days() -> None:
     judged = judge(learned(1), SPAN)
-    conviction, _, _, state = judged.block(torch.tensor([SPAN.first + 3, SPAN.first]), 5, torch.device("cpu"))
+    conviction, _, _, state = block_of(judged, torch.tensor([SPAN.first + 3, SPAN.first]), 5, torch.device("cpu"))
     np.testing.assert_array_equal(conviction[:, 0], judged.conviction[3:8])
     np.testing.assert_array_equal(state[:, 1], judged.state[:5])
 
@@ -96,6 +99,12 @@ def test_of_targets_the_middle_one_is_agreed_on() -> None:
     soon, late = one._replace(target=np.zeros_like(one.target)), one._replace(target=np.ones_like(one.target))
     agreed = agreement([soon, late._replace(purchase=9 * one.purchase), soon])
     np.testing.assert_array_equal(agreed.target, soon.target)
+
+
+def test_who_only_keeps_judgements_does_without_torch() -> None:
+    """The vault, through which they go to the heir."""
+    code = "import sys, eigen2.training.vault, eigen2.learning.judgement; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # --- imitation ----------------------------------------------------------------------------------------------------

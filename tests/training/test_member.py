@@ -8,7 +8,7 @@ from eigen2.errors import RunError
 from eigen2.evolution.operators import diversity, mutate
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate
 from eigen2.learning.genome import ONLINE, genome_of, part_of
-from eigen2.learning.imitation import Judgement, agreement
+from eigen2.learning.judgement import Judgement, agreement
 from eigen2.learning.replay import BatchShape, Replay, Sample
 from eigen2.randomness import stream
 from eigen2.training.member import Member, noise_in
