@@ -1,6 +1,7 @@
-"""Who becomes champion: few contend, and only a clear lead on validation counts.
+"""Who becomes champion: few contend, and only clear leads on validation count.
 
-The best of many on few slices is mostly the luckiest, and in a trainer that goes on looking luck adds up.
+The best of many on few slices is mostly the luckiest, and in a trainer that goes on looking luck adds up. One standard
+error is the rule of Breiman et al. (Classification and Regression Trees, 1984); two is the usual test.
 """
 
 from collections.abc import Sequence
@@ -19,10 +20,20 @@ def contenders(generation: int, config: EvolutionConfig) -> Sequence[int]:
 
 
 def succeeds(contender: NDArray[np.float64], champion: NDArray[np.float64], crown_lead: float) -> bool:
-    """Whether a contender leads the champion by `crown_lead` standard errors over their validation slices, [K] scores.
+    """Whether the luckiest of all leads the champion by `crown_lead` standard errors of their validation scores [K]."""
+    lead = _lead(contender, champion)
+    return lead > 0 and lead >= crown_lead
 
-    One standard error is the rule of Breiman et al. (Classification and Regression Trees, 1984): of those that may be
-    equals, the one that learned least stays.
+
+def inherits(heir: NDArray[np.float64], best: NDArray[np.float64], crown_lead: float) -> bool:
+    """Whether the heir becomes champion: unless the best contender so far leads it by more than `crown_lead`.
+
+    Nobody chose it by luck, and who taught it knows more than who taught the heir before: of equals it is the one to
+    take. The best so far, not the champion, is what it is held against, or a slow decline would not be seen.
     """
-    lead = leads(np.stack([contender, champion]))[1]
-    return bool(lead > 0 and lead >= crown_lead)
+    return _lead(best, heir) <= crown_lead
+
+
+def _lead(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """The paired t statistic of two members' scores, [K]; 0 where `one` does not lead."""
+    return float(leads(np.stack([one, other]))[1])

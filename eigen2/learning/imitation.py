@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eigen2.learning.agent import Agent
+from eigen2.learning.agent import Agent, MarketView
 from eigen2.learning.judgement import Judgement
-from eigen2.learning.networks import Encoding
+from eigen2.learning.networks import Encoding, Networks
 from eigen2.learning.optimiser import AdamW
 from eigen2.market.market import Span
 
@@ -23,13 +23,16 @@ FLAT_TARGET = 0.01  # that of targets, as shares of their range: where all are m
 
 @torch.no_grad()
 def judge(agent: Agent, span: Span) -> Judgement:
-    """What the agent makes of every day of the span."""
-    parts = []
+    """What the agent's targets make of every day of the span: averages of weights know less of it by heart.
+
+    (Izmailov et al. 2018, arXiv 1803.05407: averaged weights lie where the loss is flat, and hold better elsewhere.)
+    """
+    networks, parts = agent.targets, []
     for first in range(span.first, span.last + 1, PIECE_DAYS):
         days = min(PIECE_DAYS, span.last + 1 - first)
-        encoding = agent.encode(torch.tensor([first], device=agent.market.inputs.device), days)
-        conviction, target, stocks = _wanted(agent, encoding)
-        critic = agent.networks.critic
+        encoding = agent.encode(networks, torch.tensor([first], device=agent.market.inputs.device), days)
+        conviction, target, stocks = _wanted(networks, agent.market, encoding)
+        critic = networks.critic
         judged = (conviction, target, critic.purchase(stocks, encoding.context, target), critic.state(encoding.context))
         parts.append([part[:, 0].cpu().numpy() for part in judged])
     return Judgement(span.first, *(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
@@ -66,8 +69,9 @@ def _disagreement(agent: Agent, taught: Judgement, first_days: Tensor, block_day
     """Mean squares of what the agent judges otherwise, in parts of their variance."""
     device = agent.market.inputs.device
     conviction, target, purchase, state = block_of(taught, first_days, block_days, device)
-    encoding = agent.encode(first_days.to(device), block_days, agent.input_noise(1, block_days, rng).to(device))
-    own_conviction, own_target, stocks = _wanted(agent, encoding)
+    noise = agent.input_noise(1, block_days, rng).to(device)
+    encoding = agent.encode(agent.networks, first_days.to(device), block_days, noise)
+    own_conviction, own_target, stocks = _wanted(agent.networks, agent.market, encoding)
     critic = agent.networks.critic
     values = F.mse_loss(critic.purchase(stocks, encoding.context, target), purchase)
     values = values + F.mse_loss(critic.state(encoding.context), state)
@@ -79,8 +83,8 @@ def _disagreement(agent: Agent, taught: Judgement, first_days: Tensor, block_day
     )
 
 
-def _wanted(agent: Agent, encoding: Encoding) -> tuple[Tensor, Tensor, Tensor]:
+def _wanted(networks: Networks, market: MarketView, encoding: Encoding) -> tuple[Tensor, Tensor, Tensor]:
     """Conviction and target [n, B, S] of the actor, and the features [n, B, S, H] that it read."""
-    stocks = encoding.columns[:, :, agent.market.stocks]
-    conviction, target = agent.networks.actor(stocks, encoding.context)
+    stocks = encoding.columns[:, :, market.stocks]
+    conviction, target = networks.actor(stocks, encoding.context)
     return conviction, target, stocks

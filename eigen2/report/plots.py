@@ -54,7 +54,7 @@ def fitness_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         training.vlines(generations, low, high, color=COLORS[0], alpha=BAND_ALPHA, linewidth=8)
     training.fill_between(generations, low, high, color=COLORS[0], alpha=BAND_ALPHA, linewidth=0)
     _lines(training, rows, (("mean (band: min to max)", "fitness/mean"), ("best ever", "fitness/best_ever")))
-    _lines(validation, rows, (("contender", "validation/fitness"), ("champion", "validation/best_ever")))
+    _lines(validation, rows, (("contender", "validation/fitness"), ("champion", "validation/champion")))
     heading(training, "Training slices, whole population")
     heading(validation, "Validation slices, never trained on")
     by_generation(validation)

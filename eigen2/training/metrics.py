@@ -12,8 +12,8 @@ if TYPE_CHECKING:  # members load torch, which those who only read metrics need 
 
 NUMBERS = (  # the metrics that are numbers once a run with learning is done; `importance/top` is a name
     *(f"fitness/{name}" for name in ("mean", "max", "min", "std", "best_ever")),
-    *(f"validation/{name}" for name in ("fitness", "best_ever", "total_return", "sharpe_ratio", "max_drawdown")),
-    *(f"validation/{name}" for name in ("win_rate", "avg_trade_duration", "num_trades")),
+    *(f"validation/{name}" for name in ("fitness", "best_ever", "champion", "total_return", "sharpe_ratio")),
+    *(f"validation/{name}" for name in ("max_drawdown", "win_rate", "avg_trade_duration", "num_trades")),
     *(f"train/{name}" for name in ("actor_loss", "critic_loss", "q_mean", "grad_norm")),
     *(f"buffer/{name}" for name in ("size", "utilization")),
     *(f"evolution/{name}" for name in ("mutation_rate", "mutation_std", "plateau", "diversity")),
@@ -27,7 +27,7 @@ Row = dict[str, float | int | str]
 
 @dataclass(frozen=True)
 class Best:
-    """The champion: which member of which generation, and how it did on validation, altogether and on each slice."""
+    """A member that stood out: of which generation, and how it did on validation, altogether and on each slice."""
 
     generation: int
     member: int
@@ -37,7 +37,7 @@ class Best:
 
     @classmethod
     def of(cls, generation: int, member: int, outcome: "Outcome") -> "Best":
-        """A member that becomes champion by how it just played."""
+        """A member by how it just played."""
         scores = outcome.validation_scores.tolist()
         return cls(generation, member, outcome.validation_fitness, scores, outcome.validation)
 
@@ -58,12 +58,13 @@ def of_fitness(fitness: list[float], best_ever: float) -> Row:
     }
 
 
-def of_validation(leader: "Outcome", best: Best) -> Row:
-    """The generation's contender on validation: its fitness, its mean score; and the champion's fitness."""
+def of_validation(leader: "Outcome", best: Best, peak: Best) -> Row:
+    """The generation's contender on validation, its fitness and mean score; fitness of the best and the champion."""
     figures = leader.validation
     return {
         "validation/fitness": leader.validation_fitness,
-        "validation/best_ever": best.validation_fitness,
+        "validation/best_ever": peak.validation_fitness,
+        "validation/champion": best.validation_fitness,
         "validation/total_return": figures["total_return_pct"],
         "validation/sharpe_ratio": figures["sharpe_ratio"],
         "validation/max_drawdown": figures["max_drawdown_pct"],

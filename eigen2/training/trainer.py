@@ -13,7 +13,7 @@ from eigen2.config import Config
 from eigen2.errors import RunError, concerning
 from eigen2.evaluation.slices import training_slices, validation_slices
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, MutationStrength, Recipe, heir_slot, plan
-from eigen2.evolution.succession import contenders, succeeds
+from eigen2.evolution.succession import contenders, inherits, succeeds
 from eigen2.learning.replay import BatchShape, Replay
 from eigen2.market.market import Market
 from eigen2.randomness import DRIVER, stream
@@ -46,13 +46,15 @@ class Listener(Protocol):
 class Progress:
     """What the driver must remember from generation to generation; all of it is in a checkpoint.
 
-    origins: for each slot how its member came to be, as written to the lineage.
+    origins: for each slot how its member came to be, as written to the lineage; best: the champion; peak: who did best
+    on validation so far, of those that contended to be it.
     """
 
     generation: int
     strength: MutationStrength
     origins: list[lineage.Origin]
     best: Best | None = None
+    peak: Best | None = None
     best_fitness: float | None = None
 
     @classmethod
@@ -162,18 +164,18 @@ class Trainer:
             outcomes, buffer_size = self._play(generation)
         fitness = [outcome.fitness for outcome in outcomes]
         best_ever = self.progress.best_fitness = metrics.best_of(fitness, self.progress.best_fitness)
-        contender, best = self._crown(generation, outcomes)
+        contender, best, peak = self._crown(generation, outcomes)
         with clock.phase("train"):
             learned = self._train(generation, buffer_size)
         with clock.phase("evolve"):
-            diversity, origins = self._evolve(generation, outcomes, best)
+            diversity, origins = self._evolve(generation, outcomes, best, peak.validation_fitness)
         crowned = best.member if best.generation == generation else None
         family = lineage.records(generation, self.progress.origins, outcomes, crowned)
         self.progress.origins = origins
         self.progress.generation = generation + 1
 
         row: Row = {"generation": generation}
-        row |= metrics.of_fitness(fitness, best_ever) | metrics.of_validation(outcomes[contender], best)
+        row |= metrics.of_fitness(fitness, best_ever) | metrics.of_validation(outcomes[contender], best, peak)
         row |= {f"train/{name}": value for name, value in learned.items()}
         row |= {"buffer/size": buffer_size, "buffer/utilization": buffer_size / self._config.replay.buffer_size}
         row |= metrics.of_evolution(self.progress.strength, diversity)
@@ -199,25 +201,29 @@ class Trainer:
 
         return outcomes, crew.each("take transitions", [crew.replay], "extend", rows, leaves="state")[0]
 
-    def _crown(self, generation: int, outcomes: list[Outcome]) -> tuple[int, Best]:
-        """The contender becomes champion if it leads the one before clearly; its state is kept as it played.
+    def _crown(self, generation: int, outcomes: list[Outcome]) -> tuple[int, Best, Best]:
+        """The contender becomes champion unless validation speaks against it; its state is kept as it played.
 
         Once the heir was taught it is the one contender; else the best of all on validation is, of equals the first.
-        Returns the contender's slot, and the champion.
+        Returns the contender's slot, the champion, and the best on validation of all that contended.
         """
         slots = contenders(generation, self._config.evolution)
         contender = max(slots, key=lambda slot: (outcomes[slot].validation_fitness, -slot))
-        best = self.progress.best
-        if best is None or self._succeeds(outcomes[contender], best):
-            best = self.progress.best = Best.of(generation, contender, outcomes[contender])
+        found = Best.of(generation, contender, outcomes[contender])
+        best, peak = self.progress.best, self.progress.peak
+        if best is None or peak is None or self._is_crowned(found, best, peak):
+            best = self.progress.best = found
             self._ask_vault("crown", member_name(contender))
-        return contender, best
+        if peak is None or found.validation_fitness > peak.validation_fitness:
+            peak = self.progress.peak = found
+        return contender, best, peak
 
-    def _succeeds(self, contender: Outcome, best: Best) -> bool:
-        if contender.validation_fitness <= best.validation_fitness:
-            return False
-        before = np.asarray(best.validation_scores)
-        return succeeds(contender.validation_scores, before, self._config.evolution.crown_lead)
+    def _is_crowned(self, contender: Best, champion: Best, peak: Best) -> bool:
+        scores, lead = np.asarray(contender.validation_scores), self._config.evolution.crown_lead
+        if contender.member == heir_slot(self._config.evolution):
+            return inherits(scores, np.asarray(peak.validation_scores), lead)
+        led = contender.validation_fitness > champion.validation_fitness
+        return led and succeeds(scores, np.asarray(champion.validation_scores), lead)
 
     def _train(self, generation: int, buffer_size: int) -> dict[str, float]:
         """Each member but the heir learns from its own seeded sample, once the buffer is warm."""
@@ -234,10 +240,15 @@ class Trainer:
         learned = self._crew.each("train", learners, "train", sample, told, leaves="state")
         return {name: float(np.mean([figures[name] for figures in learned])) for name in learned[0]}
 
-    def _evolve(self, generation: int, outcomes: list[Outcome], best: Best) -> tuple[float, list[lineage.Origin]]:
-        """Breed the next generation where it will live: (diversity before, how each new member came to be)."""
+    def _evolve(
+        self, generation: int, outcomes: list[Outcome], best: Best, reached: float
+    ) -> tuple[float, list[lineage.Origin]]:
+        """Breed the next generation where it will live: (diversity before, how each new member came to be).
+
+        reached: the best fitness on validation so far.
+        """
         config = self._config.evolution
-        self.progress.strength = self.progress.strength.after(best.validation_fitness, config)
+        self.progress.strength = self.progress.strength.after(reached, config)
         rng = stream(self._config.run.seed, generation, DRIVER, "breeding")
         fitness, scores = [outcome.fitness for outcome in outcomes], np.stack([outcome.scores for outcome in outcomes])
         recipes = plan(fitness, scores, self.progress.strength, config, rng)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from eigen2.config import EvolutionConfig
-from eigen2.evolution.succession import contenders, succeeds
+from eigen2.evolution.succession import contenders, inherits, succeeds
 
 CONTENDER = np.array([4.0, 6.0, 8.0])
 
@@ -18,6 +18,17 @@ def test_a_contender_succeeds_by_the_paired_t_statistic_of_the_slices(before: li
     lead = float(np.nan_to_num(ttest_rel(CONTENDER, champion).statistic))
     assert succeeds(CONTENDER, champion, crown_lead=max(lead, 0) * 0.999) == (lead > 0)
     assert not succeeds(CONTENDER, champion, crown_lead=max(lead, 0) * 1.001 + 1e-9)
+
+
+@pytest.mark.parametrize("best", [[5.0, 9.0, 8.5], [5.0, 7.0, 8.5], [3.0, 3.0, 7.0]])
+def test_the_heir_inherits_unless_the_best_leads_it_by_the_paired_t_statistic(best: list[float]) -> None:
+    lead = max(float(ttest_rel(best, CONTENDER).statistic), 0.0)
+    assert inherits(CONTENDER, np.array(best), crown_lead=lead * 1.001)
+    assert inherits(CONTENDER, np.array(best), crown_lead=lead * 0.999) == (lead == 0)
+
+
+def test_equals_inherit_even_where_nothing_is_let_pass() -> None:
+    assert inherits(CONTENDER, CONTENDER, crown_lead=0.0)
 
 
 def test_a_single_slice_leaves_no_error_so_any_lead_counts() -> None:

@@ -40,8 +40,17 @@ def distance(one: Judgement, other: Judgement) -> NDArray[np.float64]:
 # --- judgements ---------------------------------------------------------------------------------------------------
 
 
+def test_an_agent_judges_by_its_targets() -> None:
+    """What moves the weights and leaves the targets does not change what it judges."""
+    agent = learned(1)
+    before = judge(agent, SPAN)
+    agent.load_genome(learned(2).genome())
+    assert all(np.array_equal(one, other) for one, other in zip(before[1:], judge(agent, SPAN)[1:], strict=True))
+
+
 def test_a_judgement_has_what_the_agent_wants_on_each_day() -> None:
     agent = learned(1)
+    agent.settle_targets()
     judged, days = judge(agent, SPAN), np.arange(SPAN.first, SPAN.last + 1)
     policy = agent.policy(days)
     low, high = RULES.min_target_pct, RULES.max_target_pct
