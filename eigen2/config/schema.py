@@ -130,9 +130,7 @@ class DDPGConfig(Section):
     lr_decay: float = Field(1.0, gt=0, le=1, description="factor on both learning rates a generation")
     weight_decay: float = Field(0.0005, ge=0, le=1, description="decoupled weight decay of both optimisers")
     gamma: float = Field(0.99, gt=0, le=1, description="discount a day")
-    tau: float = Field(
-        0.005, gt=0, le=1, description="share of the online weights in a target update; more in the first ones"
-    )
+    tau: float = Field(0.005, gt=0, le=1, description="share of the online weights in each target update")
     gradient_steps_per_generation: int = Field(32, ge=0, le=100_000, description="updates a generation and member")
     batch_size: int = Field(32, ge=1, le=100_000, description="transitions of a batch")
     gradient_accumulation_steps: int = Field(2, ge=1, le=10_000, description="batches averaged into one update")
@@ -177,7 +175,7 @@ class EvolutionConfig(Section):
         description="standard errors over the training slices by which the best must lead a member that gives way",
     )
     crown_lead: float = Field(
-        2.0,
+        1.0,
         ge=0,
         description="standard errors over the validation slices: led by no more, the heir becomes champion; "
         "without an heir a new champion leads the one before by as much",

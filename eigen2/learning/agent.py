@@ -25,9 +25,6 @@ from eigen2.learning.replay import Sample
 from eigen2.market.market import Market
 from eigen2.trading.ledger import Slices
 
-# until tau is less, targets are an average over about a tenth of the updates so far, as moving averages in TensorFlow
-FIRST_UPDATES = 9
-
 
 class Actions(NamedTuple):
     """What an agent wants on K slices of D days: conviction and target_pct [K, D, S], attention [C]."""
@@ -106,11 +103,6 @@ class Agent:
         return self._online
 
     @property
-    def targets(self) -> Networks:
-        """The target networks: averages of the weights over updates, which are steadier than the weights themselves."""
-        return self._target
-
-    @property
     def market(self) -> MarketView:
         """The market as the agent sees it."""
         return self._market
@@ -142,13 +134,17 @@ class Agent:
     @torch.no_grad()
     def _policy_of(self, days: NDArray[np.int64]) -> Policy:
         first, count = int(days[0]), int(days[-1] - days[0]) + 1
-        encoding = self.encode(self._online, torch.tensor([first], device=self._device), count)
+        encoding = self._encode(self._online, torch.tensor([first], device=self._device), count)
         wanted = torch.as_tensor(days - first, device=self._device)
         stocks = encoding.columns[wanted][:, 0, self._market.stocks]
         conviction, share = self._online.actor(stocks, encoding.context[wanted, 0])
         low, high = self._rules.min_target_pct, self._rules.max_target_pct
         target_pct = low + share * (high - low)
         return Policy(days, *(_numpy(part) for part in (conviction, target_pct, encoding.attention[wanted, 0])))
+
+    def encode(self, first_days: Tensor, days: int, noise: Tensor | None = None) -> Encoding:
+        """What the encoder makes of blocks of days that start on `first_days` [B]; noise: on the blocks' inputs."""
+        return self._encode(self._online, first_days, days, noise)
 
     def _explored(self, actions: Actions, noise: float, rng: np.random.Generator) -> Actions:
         low, high = self._rules.min_target_pct, self._rules.max_target_pct
@@ -160,8 +156,7 @@ class Agent:
         target_pct = np.clip(actions.target_pct + drawn(high - low), low, high)
         return Actions(conviction, target_pct, actions.attention)
 
-    def encode(self, networks: Networks, first_days: Tensor, days: int, noise: Tensor | None = None) -> Encoding:
-        """What networks make of blocks of days that start on `first_days` [B]; noise: on the blocks' inputs."""
+    def _encode(self, networks: Networks, first_days: Tensor, days: int, noise: Tensor | None = None) -> Encoding:
         window = self._market.window(first_days, days, networks.encoder.history)
         encoding: Encoding = networks.encoder(window if noise is None else window + noise)
         return encoding
@@ -239,7 +234,7 @@ class Agent:
 
     def _critic_loss(self, batch: "_Batch", block_days: int) -> tuple[Encoding, Tensor, Tensor]:
         """(Q(s, a) - y)^2 with y = credit + gamma * Q'(s', mu'(s')) (equation 5 of the paper)."""
-        encoding = self.encode(self._online, batch.first_days, block_days, batch.noise)
+        encoding = self._encode(self._online, batch.first_days, block_days, batch.noise)
         q = self._value_of_purchases(encoding, batch)
         with torch.no_grad():
             y = batch.credit / self._market.credit_scale
@@ -260,7 +255,7 @@ class Agent:
 
     def _next_value(self, batch: "_Batch", block_days: int) -> Tensor:
         """Q'(s', mu'(s')) of the day after each transition, [B, m]."""
-        encoding = self.encode(self._target, batch.first_days + 1, block_days)
+        encoding = self._encode(self._target, batch.first_days + 1, block_days)
         stocks = encoding.columns[:, :, self._market.stocks]
         conviction, target = self._target.actor(stocks, encoding.context)
         value = self._soft_choice(conviction, stocks, encoding, target, self._target)
@@ -285,12 +280,8 @@ class Agent:
 
     @torch.no_grad()
     def _move_targets(self) -> None:
-        """theta' <- share * theta + (1 - share) * theta'; the share is tau, but more in the first updates.
-
-        Targets that went tau of the way from the start would for long be what the networks began as.
-        """
-        share = max(self._ddpg.tau, FIRST_UPDATES / (FIRST_UPDATES + self._critic_optimiser.steps))
-        torch._foreach_lerp_(list(self._target.parameters()), list(self._online.parameters()), share)
+        """theta' <- tau * theta + (1 - tau) * theta'."""
+        torch._foreach_lerp_(list(self._target.parameters()), list(self._online.parameters()), self._ddpg.tau)
 
     @torch.no_grad()
     def settle_targets(self) -> None:

@@ -26,11 +26,6 @@ class AdamW:
         self.moments: dict[int, Moments] = {}
         self._lr, self._weight_decay = lr, weight_decay
 
-    @property
-    def steps(self) -> int:
-        """How often it has moved what it moved most often."""
-        return max((int(moments["step"]) for moments in self.moments.values()), default=0)
-
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for parameter in self.parameters:

@@ -40,17 +40,8 @@ def distance(one: Judgement, other: Judgement) -> NDArray[np.float64]:
 # --- judgements ---------------------------------------------------------------------------------------------------
 
 
-def test_an_agent_judges_by_its_targets() -> None:
-    """What moves the weights and leaves the targets does not change what it judges."""
-    agent = learned(1)
-    before = judge(agent, SPAN)
-    agent.load_genome(learned(2).genome())
-    assert all(np.array_equal(one, other) for one, other in zip(before[1:], judge(agent, SPAN)[1:], strict=True))
-
-
 def test_a_judgement_has_what_the_agent_wants_on_each_day() -> None:
     agent = learned(1)
-    agent.settle_targets()
     judged, days = judge(agent, SPAN), np.arange(SPAN.first, SPAN.last + 1)
     policy = agent.policy(days)
     low, high = RULES.min_target_pct, RULES.max_target_pct
@@ -125,6 +116,27 @@ def test_an_agent_learns_what_others_agree_on() -> None:
     loss = taught(agent, agreed)
     assert (distance(judge(agent, SPAN), agreed) < before / 3).all()
     assert loss < taught(learned(0), agreed, steps=1)
+
+
+def test_the_level_of_the_days_values_does_not_outweigh_what_is_wanted() -> None:
+    """It grows with the discount's horizon, and no action depends on it."""
+    judgement = judge(learned(1), SPAN)
+    convictions = []
+    for level in (0, 20):
+        agent = learned(0)
+        taught(agent, judgement._replace(state=judgement.state + level))
+        convictions.append(distance(judge(agent, SPAN), judgement)[0])
+    assert convictions[1] < 2 * convictions[0]
+
+
+def test_days_on_which_stocks_are_all_alike_do_not_outweigh_the_others() -> None:
+    judgement = judge(learned(1), SPAN)
+    alike = judgement.conviction.copy()
+    alike[: len(alike) // 2] = alike.mean()
+    agent = learned(0)
+    taught(agent, judgement._replace(conviction=alike))
+    wrong = np.square(judge(agent, SPAN).conviction - alike)[len(alike) // 2 :].mean()
+    assert wrong < 0.65 * alike[len(alike) // 2 :].var()
 
 
 def test_targets_follow_at_once_and_optimisers_stay() -> None:
