@@ -1,7 +1,7 @@
 """Who becomes champion: few contend, and only clear leads on validation count.
 
-The best of many on few slices is mostly the luckiest, and in a trainer that goes on looking luck adds up. That less than
-one standard error tells nothing apart is the rule of Breiman et al. (Classification and Regression Trees, 1984).
+The best of many on few slices is mostly the luckiest, and in a trainer that goes on looking luck adds up. That less
+than one standard error tells nothing apart is the rule of Breiman et al. (Classification and Regression Trees, 1984).
 """
 
 from collections.abc import Sequence
