@@ -20,7 +20,7 @@ from eigen2.market.market import Span
 
 PIECE_DAYS = 256  # days that are judged in one go: bounds the memory, and little history is read twice
 FLAT = 1e-6  # a variance that is divided by counts as no less
-FLAT_TARGET = 0.01  # that of targets, as shares of their range: where all are much the same, it matters little which
+FLAT_TARGET = 1 / 12  # that of targets drawn evenly from their range: where they differ less, it matters little which
 
 
 class Scales(NamedTuple):
