@@ -222,8 +222,8 @@ class Trainer:
         scores, lead = np.asarray(contender.validation_scores), self._config.evolution.crown_lead
         if contender.member == heir_slot(self._config.evolution):
             return inherits(scores, np.asarray(peak.validation_scores), lead)
-        led = contender.validation_fitness > champion.validation_fitness
-        return led and succeeds(scores, np.asarray(champion.validation_scores), lead)
+        ahead = contender.validation_fitness > champion.validation_fitness
+        return ahead and succeeds(scores, np.asarray(champion.validation_scores), lead)
 
     def _train(self, generation: int, buffer_size: int) -> dict[str, float]:
         """Each member but the heir learns from its own seeded sample, once the buffer is warm."""
