@@ -3,6 +3,7 @@
 The weights of agents that learned apart cannot be blended: a blend judges nothing well. What they do can. The child is
 taught by its parents, as in PDERL (Bodnar et al. 2019, arXiv 1906.09807, distilled crossover), and by the mean of any
 number of them, as in codistillation (Anil et al. 2018, arXiv 1804.03235): the errors in which they differ cancel out.
+It is taught the policy that is best by what they agree on, not the mean of theirs.
 """
 
 from typing import NamedTuple, Self
@@ -13,13 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eigen2.learning.agent import Agent
-from eigen2.learning.judgement import Judgement
+from eigen2.learning.judgement import FLAT, TARGETS, Judgement, Lesson
 from eigen2.learning.networks import Encoding
 from eigen2.learning.optimiser import AdamW
 from eigen2.market.market import Span
 
 PIECE_DAYS = 256  # days that are judged in one go: bounds the memory, and little history is read twice
-FLAT = 1e-6  # a variance that is divided by counts as no less
 FLAT_TARGET = 1 / 12  # that of targets drawn evenly from their range: where they differ less, it matters little which
 
 
@@ -35,9 +35,9 @@ class Scales(NamedTuple):
     state: float
 
     @classmethod
-    def of(cls, judgement: Judgement) -> Self:
-        conviction, target, purchase = (float(part.var()) for part in judgement[1:4])
-        state = float(np.square(judgement.state).mean())
+    def of(cls, lesson: Lesson) -> Self:
+        conviction, target, purchase = (float(part.var()) for part in lesson[1:4])
+        state = float(np.square(lesson.state).mean())
         return cls(max(conviction, FLAT), max(target, FLAT_TARGET), max(purchase, FLAT), max(state, FLAT))
 
 
@@ -50,30 +50,31 @@ def judge(agent: Agent, span: Span) -> Judgement:
         encoding = agent.encode(torch.tensor([first], device=agent.market.inputs.device), days)
         conviction, target, stocks = _wanted(agent, encoding)
         critic = agent.networks.critic
-        judged = (conviction, target, critic.purchase(stocks, encoding.context, target), critic.state(encoding.context))
+        values = [critic.purchase(stocks, encoding.context, torch.full_like(target, share)) for share in TARGETS]
+        judged = (conviction, torch.stack(values, dim=-1), critic.state(encoding.context))
         parts.append([part[:, 0].cpu().numpy() for part in judged])
     return Judgement(span.first, *(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def block_of(judgement: Judgement, first_days: Tensor, days: int, device: torch.device) -> tuple[Tensor, ...]:
-    """All of a judgement on blocks that start on `first_days` [B]: [days, B, ...] each."""
-    places = (first_days[None, :] + torch.arange(days)[:, None] - judgement.first).numpy()
-    return tuple(torch.as_tensor(array[places], device=device) for array in judgement[1:])
+def block_of(lesson: Lesson, first_days: Tensor, days: int, device: torch.device) -> tuple[Tensor, ...]:
+    """All of a lesson on blocks that start on `first_days` [B]: [days, B, ...] each."""
+    places = (first_days[None, :] + torch.arange(days)[:, None] - lesson.first).numpy()
+    return tuple(torch.as_tensor(array[places], device=device) for array in lesson[1:])
 
 
 def imitate(
-    agent: Agent, taught: Judgement, steps: int, lr: float, block_days: int, max_grad_norm: float, rng: torch.Generator
+    agent: Agent, lesson: Lesson, steps: int, lr: float, block_days: int, max_grad_norm: float, rng: torch.Generator
 ) -> float:
-    """Teach an agent a judgement in `steps` updates, with rates that fall to 0; its targets follow at once.
+    """Teach an agent a lesson in `steps` updates, with rates that fall to 0; its targets follow at once.
 
-    The agent sees the days through the noise that it learns under, the judgement was made without: what it learns by
+    The agent sees the days through the noise that it learns under, the lesson was made without: what it learns by
     heart helps it little. rng draws blocks and noise, on the CPU. Returns the last loss.
     """
     optimiser = AdamW(agent.networks.parameters(), lr, weight_decay=0.0)
-    last_start, loss, scales = taught.first + len(taught.state) - block_days, torch.zeros(()), Scales.of(taught)
+    last_start, loss, scales = lesson.first + len(lesson.state) - block_days, torch.zeros(()), Scales.of(lesson)
     for step in range(steps):
-        first_days = torch.randint(taught.first, last_start + 1, (1,), generator=rng)
-        loss = _disagreement(agent, taught, scales, first_days, block_days, rng)
+        first_days = torch.randint(lesson.first, last_start + 1, (1,), generator=rng)
+        loss = _disagreement(agent, lesson, scales, first_days, block_days, rng)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step(max_grad_norm, 1 - step / steps)
@@ -83,11 +84,11 @@ def imitate(
 
 
 def _disagreement(
-    agent: Agent, taught: Judgement, scales: Scales, first_days: Tensor, block_days: int, rng: torch.Generator
+    agent: Agent, lesson: Lesson, scales: Scales, first_days: Tensor, block_days: int, rng: torch.Generator
 ) -> Tensor:
     """Mean squares of what the agent judges otherwise, each in parts of its scale."""
     device = agent.market.inputs.device
-    conviction, target, purchase, state = block_of(taught, first_days, block_days, device)
+    conviction, target, purchase, state = block_of(lesson, first_days, block_days, device)
     encoding = agent.encode(first_days.to(device), block_days, agent.input_noise(1, block_days, rng).to(device))
     own_conviction, own_target, stocks = _wanted(agent, encoding)
     critic = agent.networks.critic

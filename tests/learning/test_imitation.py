@@ -1,4 +1,4 @@
-"""Crossover in the space of behaviour: judgements, their mean, and agents that learn it."""
+"""Crossover in the space of behaviour: judgements, what they agree on, and agents that learn what is best by it."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eigen2.learning.agent import Agent
 from eigen2.learning.genome import part_of
 from eigen2.learning.imitation import block_of, imitate, judge
-from eigen2.learning.judgement import Judgement, agreement
+from eigen2.learning.judgement import CLEAR, TARGETS, Judgement, Lesson, agreement, lesson_of
 from eigen2.market.market import Span
 from tests.learning.small import BLOCK_DAYS, RULES, make_agent, make_batch, small_market
 
@@ -28,13 +28,21 @@ def learned(seed: int) -> Agent:
     return agent
 
 
-def taught(agent: Agent, judgement: Judgement, steps: int = 150, seed: int = 0, lr: float = 0.01) -> float:
-    return imitate(agent, judgement, steps, lr, BLOCK_DAYS, 1.0, torch.Generator().manual_seed(seed))
+def lesson_by(*seeds: int) -> Lesson:
+    """What is best by the judgement of agents that have learned a little."""
+    return lesson_of(agreement([judge(learned(seed), SPAN) for seed in seeds]))
 
 
-def distance(one: Judgement, other: Judgement) -> NDArray[np.float64]:
-    """Mean square of what they judge otherwise: convictions, targets, purchases, states."""
-    return np.array([np.square(left - right).mean() for left, right in zip(one[1:], other[1:], strict=True)])
+def taught(agent: Agent, lesson: Lesson, steps: int = 150, seed: int = 0, lr: float = 0.01) -> float:
+    return imitate(agent, lesson, steps, lr, BLOCK_DAYS, 1.0, torch.Generator().manual_seed(seed))
+
+
+def distance(agent: Agent, lesson: Lesson) -> NDArray[np.float64]:
+    """Mean square of what the agent does and judges otherwise: convictions, targets, states."""
+    own, days = judge(agent, SPAN), np.arange(SPAN.first, SPAN.last + 1)
+    target = (agent.policy(days).target_pct - RULES.min_target_pct) / (RULES.max_target_pct - RULES.min_target_pct)
+    pairs = ((own.conviction, lesson.conviction), (target, lesson.target), (own.state, lesson.state))
+    return np.array([np.square(left - right).mean() for left, right in pairs])
 
 
 # --- judgements ---------------------------------------------------------------------------------------------------
@@ -43,12 +51,19 @@ def distance(one: Judgement, other: Judgement) -> NDArray[np.float64]:
 def test_a_judgement_has_what_the_agent_wants_on_each_day() -> None:
     agent = learned(1)
     judged, days = judge(agent, SPAN), np.arange(SPAN.first, SPAN.last + 1)
-    policy = agent.policy(days)
-    low, high = RULES.min_target_pct, RULES.max_target_pct
-    np.testing.assert_allclose(judged.conviction, policy.conviction, atol=1e-5)
-    np.testing.assert_allclose(low + judged.target * (high - low), policy.target_pct, atol=1e-4)
-    assert judged.purchase.shape == judged.conviction.shape
+    np.testing.assert_allclose(judged.conviction, agent.policy(days).conviction, atol=1e-5)
+    assert judged.values.shape == (*judged.conviction.shape, len(TARGETS))
     assert judged.state.shape == days.shape
+
+
+def test_a_judgement_values_purchases_with_each_target() -> None:
+    agent = learned(1)
+    judged, encoding = judge(agent, SPAN), agent.encode(torch.tensor([SPAN.first]), SPAN.days)
+    stocks = encoding.columns[:, :, agent.market.stocks]
+    for number, share in enumerate(TARGETS):
+        target = torch.full(stocks.shape[:-1], share)
+        value = agent.networks.critic.purchase(stocks, encoding.context, target)[:, 0].detach().numpy()
+        np.testing.assert_allclose(judged.values[..., number], value, atol=1e-5)
 
 
 def test_a_judgement_in_pieces_is_the_judgement_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,37 +83,29 @@ def test_a_judgement_knows_no_later_day() -> None:
 
 
 def test_a_block_is_cut_from_its_days() -> None:
-    judged = judge(learned(1), SPAN)
-    conviction, _, _, state = block_of(judged, torch.tensor([SPAN.first + 3, SPAN.first]), 5, torch.device("cpu"))
-    np.testing.assert_array_equal(conviction[:, 0], judged.conviction[3:8])
-    np.testing.assert_array_equal(state[:, 1], judged.state[:5])
+    lesson = lesson_by(1)
+    conviction, _, _, state = block_of(lesson, torch.tensor([SPAN.first + 3, SPAN.first]), 5, torch.device("cpu"))
+    np.testing.assert_array_equal(conviction[:, 0], lesson.conviction[3:8])
+    np.testing.assert_array_equal(state[:, 1], lesson.state[:5])
 
 
 def test_an_agreement_of_equals_is_their_mean() -> None:
     one = judge(learned(1), SPAN)
-    other = one._replace(conviction=-one.conviction, purchase=-one.purchase, state=one.state + 2)
+    other = one._replace(conviction=-one.conviction, values=-one.values, state=one.state + 2)
     agreed = agreement([one, other])
     np.testing.assert_allclose(agreed.conviction, 0, atol=1e-6)
     np.testing.assert_allclose(agreed.state, one.state + 1, atol=1e-6)
-    np.testing.assert_allclose(agreed.target, one.target, atol=1e-6)
+    np.testing.assert_allclose(agreed.values, 0, atol=1e-6)
     assert agreed.first == SPAN.first
     assert {array.dtype for array in agreed[1:]} == {np.dtype(np.float32)}
 
 
 def test_who_sees_twice_the_difference_between_stocks_has_four_times_the_say() -> None:
     one = judge(learned(1), SPAN)
-    other = one._replace(purchase=2 * one.purchase, conviction=one.conviction + 5)
+    other = one._replace(values=2 * one.values, conviction=one.conviction + 5)
     agreed = agreement([one, other])
     say = 4 / 5
     np.testing.assert_allclose(agreed.conviction, one.conviction + 5 * say, rtol=1e-3)
-
-
-def test_of_targets_the_middle_one_is_agreed_on() -> None:
-    """Two who sell at once and one who waits agree on selling at once, whatever their say."""
-    one = judge(learned(1), SPAN)
-    soon, late = one._replace(target=np.zeros_like(one.target)), one._replace(target=np.ones_like(one.target))
-    agreed = agreement([soon, late._replace(purchase=9 * one.purchase), soon])
-    np.testing.assert_array_equal(agreed.target, soon.target)
 
 
 def test_who_only_keeps_judgements_does_without_torch() -> None:
@@ -107,34 +114,69 @@ def test_who_only_keeps_judgements_does_without_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+# --- lessons ------------------------------------------------------------------------------------------------------
+
+
+def agreed_values(values: list[list[float]]) -> Judgement:
+    """One day of stocks that nobody has a conviction of, with their values by target."""
+    array = np.array([values], dtype=np.float32)
+    return Judgement(0, np.zeros(array.shape[:2], np.float32), array, np.zeros(1, np.float32))
+
+
+def test_a_purchase_has_the_target_of_the_highest_value_and_that_value() -> None:
+    lesson = lesson_of(agreed_values([[1, 2, 3, 2, 1], [5, 4, 3, 2, 1], [-3, -3, -3, -3, -1]]))
+    assert lesson.target.tolist() == [[0.5, 0, 1]]
+    assert lesson.purchase.tolist() == [[3, 5, -1]]
+
+
+def test_what_is_clearly_worth_it_is_bought_at_nearly_full_size_and_what_is_not_hardly() -> None:
+    lesson = lesson_of(agreed_values([[9.0] * 5, [0.0] * 5, [-9.0] * 5, [0.5] * 5]))
+    good, nothing, bad, little = (1 / (1 + np.exp(-lesson.conviction[0]))).tolist()
+    assert [good, nothing, bad] == pytest.approx([0.95, 0.5, 0.05], abs=0.01)
+    assert 0.5 < little < 0.6
+
+
+def test_of_two_clear_values_convictions_say_which_comes_first() -> None:
+    agreed = agreed_values([[8.0] * 5, [9.0] * 5, [0.0] * 5])
+    lesson = lesson_of(agreed._replace(conviction=np.array([[1, -1, 0]], np.float32)))
+    np.testing.assert_allclose(lesson.conviction, [[1 + CLEAR, -1 + CLEAR, 0]])
+
+
+def test_where_nothing_has_a_value_convictions_stay() -> None:
+    agreed = agreed_values([[0.0] * 5, [0.0] * 5])
+    lesson = lesson_of(agreed._replace(conviction=np.array([[1, -2]], np.float32)))
+    assert lesson.conviction.tolist() == [[1, -2]]
+    assert {array.dtype for array in lesson[1:]} == {np.dtype(np.float32)}
+
+
 # --- imitation ----------------------------------------------------------------------------------------------------
 
 
-def test_an_agent_learns_what_others_agree_on() -> None:
-    agent, agreed = learned(0), agreement([judge(learned(seed), SPAN) for seed in (1, 2)])
-    before = distance(judge(agent, SPAN), agreed)
-    loss = taught(agent, agreed)
-    assert (distance(judge(agent, SPAN), agreed) < before / 3).all()
-    assert loss < taught(learned(0), agreed, steps=1)
+def test_an_agent_learns_what_is_best_by_what_others_agree_on() -> None:
+    agent, lesson = learned(0), lesson_by(1, 2)
+    before = distance(agent, lesson)
+    loss = taught(agent, lesson, steps=300)
+    assert (distance(agent, lesson) < before / 3).all()
+    assert loss < taught(learned(0), lesson, steps=1)
 
 
 def test_the_level_of_the_days_values_does_not_outweigh_what_is_wanted() -> None:
     """It grows with the discount's horizon, and no action depends on it."""
-    judgement = judge(learned(1), SPAN)
+    lesson = lesson_by(1)
     convictions = []
     for level in (0, 20):
         agent = learned(0)
-        taught(agent, judgement._replace(state=judgement.state + level))
-        convictions.append(distance(judge(agent, SPAN), judgement)[0])
+        taught(agent, lesson._replace(state=lesson.state + level))
+        convictions.append(distance(agent, lesson)[0])
     assert convictions[1] < 2 * convictions[0]
 
 
 def test_days_on_which_stocks_are_all_alike_do_not_outweigh_the_others() -> None:
-    judgement = judge(learned(1), SPAN)
-    alike = judgement.conviction.copy()
+    lesson = lesson_by(1)
+    alike = lesson.conviction.copy()
     alike[: len(alike) // 2] = alike.mean()
     agent = learned(0)
-    taught(agent, judgement._replace(conviction=alike))
+    taught(agent, lesson._replace(conviction=alike))
     wrong = np.square(judge(agent, SPAN).conviction - alike)[len(alike) // 2 :].mean()
     assert wrong < 0.65 * alike[len(alike) // 2 :].var()
 
@@ -142,7 +184,7 @@ def test_days_on_which_stocks_are_all_alike_do_not_outweigh_the_others() -> None
 def test_targets_follow_at_once_and_optimisers_stay() -> None:
     agent = learned(0)
     before = agent.state()
-    taught(agent, judge(learned(1), SPAN), steps=2)
+    taught(agent, lesson_by(1), steps=2)
     after = agent.state()
     assert all(after[name].tobytes() == before[name].tobytes() for name in after if "adam" in name)
     online, target = part_of(after, "online/"), part_of(after, "target/")
@@ -151,11 +193,11 @@ def test_targets_follow_at_once_and_optimisers_stay() -> None:
 
 
 def test_imitation_is_the_same_to_the_bit_and_draws_from_its_generator() -> None:
-    judgement = judge(learned(1), SPAN)
+    lesson = lesson_by(1)
     states = []
     for seed in (3, 3, 4):
         agent = learned(0)
-        taught(agent, judgement, steps=3, seed=seed)
+        taught(agent, lesson, steps=3, seed=seed)
         states.append(b"".join(array.tobytes() for array in agent.genome().values()))
     assert states[0] == states[1] != states[2]
 
@@ -163,6 +205,6 @@ def test_imitation_is_the_same_to_the_bit_and_draws_from_its_generator() -> None
 def test_an_agent_learns_on_after_imitation() -> None:
     """Gradients that imitation leaves behind would be added to the next update's."""
     agent = learned(0)
-    taught(agent, judge(learned(1), SPAN), steps=2)
+    taught(agent, lesson_by(1), steps=2)
     assert all(parameter.grad is None for parameter in agent.networks.parameters())
     agent.update(*make_batch(0), BLOCK_DAYS, torch.Generator().manual_seed(0))

@@ -8,7 +8,7 @@ from eigen2.errors import RunError
 from eigen2.evolution.operators import diversity, mutate
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate
 from eigen2.learning.genome import ONLINE, genome_of, part_of
-from eigen2.learning.judgement import Judgement, agreement
+from eigen2.learning.judgement import TARGETS, Judgement, agreement, lesson_of
 from eigen2.learning.replay import BatchShape, Replay, Sample
 from eigen2.randomness import stream
 from eigen2.training.member import Member, noise_in
@@ -86,14 +86,15 @@ def test_a_judgement_is_of_every_training_day_and_stock(member: Member) -> None:
     span, stocks = MARKET.splits.training, len(MARKET.stocks)
     judged = judgement_of(member)
     assert judged.first == span.first
-    assert [array.shape for array in judged[1:]] == [(span.days, stocks)] * 3 + [(span.days,)]
+    shapes = [(span.days, stocks), (span.days, stocks, len(TARGETS)), (span.days,)]
+    assert [array.shape for array in judged[1:]] == shapes
 
 
-def test_a_crossed_member_learns_what_its_parents_agree_on(member: Member) -> None:
+def test_a_crossed_member_learns_what_is_best_by_what_its_parents_agree_on(member: Member) -> None:
     parents = [judgement_of(make_learned(number)) for number in (0, 1)]
-    wanted = agreement(parents).conviction
+    wanted = lesson_of(agreement(parents)).conviction
     before = np.square(judgement_of(member).conviction - wanted).mean()
-    member = make_member(2, crossover_steps=60, crossover_lr=0.01)
+    member = make_member(2, crossover_steps=200, crossover_lr=0.01)
     member.breed(0, Cross((0, 1)), *parents)
     assert np.square(judgement_of(member).conviction - wanted).mean() < before / 3
 
