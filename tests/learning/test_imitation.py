@@ -130,7 +130,7 @@ def test_a_purchase_has_the_target_of_the_highest_value_and_that_value() -> None
 
 
 def test_what_is_clearly_worth_it_is_bought_at_nearly_full_size_and_what_is_not_hardly() -> None:
-    lesson = lesson_of(agreed_values([[9.0] * 5, [0.0] * 5, [-9.0] * 5, [0.5] * 5]))
+    lesson = lesson_of(agreed_values([[9.0] * 5, [0.0] * 5, [-9.0] * 5, [0.2] * 5]))
     good, nothing, bad, little = (1 / (1 + np.exp(-lesson.conviction[0]))).tolist()
     assert [good, nothing, bad] == pytest.approx([0.95, 0.5, 0.05], abs=0.01)
     assert 0.5 < little < 0.6
