@@ -38,11 +38,13 @@ def taught(agent: Agent, lesson: Lesson, steps: int = 150, seed: int = 0, lr: fl
 
 
 def distance(agent: Agent, lesson: Lesson) -> NDArray[np.float64]:
-    """Mean square of what the agent does and judges otherwise: convictions, targets, states."""
+    """Mean square of what the agent does and judges otherwise: convictions, targets, purchases, states."""
     own, days = judge(agent, SPAN), np.arange(SPAN.first, SPAN.last + 1)
     target = (agent.policy(days).target_pct - RULES.min_target_pct) / (RULES.max_target_pct - RULES.min_target_pct)
-    pairs = ((own.conviction, lesson.conviction), (target, lesson.target), (own.state, lesson.state))
-    return np.array([np.square(left - right).mean() for left, right in pairs])
+    taught_with = np.searchsorted(TARGETS, lesson.target)[..., None]
+    purchase = np.take_along_axis(own.values, taught_with, axis=2)[..., 0]
+    does = own.conviction, target, purchase, own.state
+    return np.array([np.square(left - right).mean() for left, right in zip(does, lesson[1:], strict=True)])
 
 
 # --- judgements ---------------------------------------------------------------------------------------------------
