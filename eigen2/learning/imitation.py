@@ -20,6 +20,7 @@ from eigen2.learning.optimiser import AdamW
 from eigen2.market.market import Span
 
 PIECE_DAYS = 256  # days that are judged in one go: bounds the memory, and little history is read twice
+SHARP = 10.0  # who has learned a lesson acts by as many times its convictions: sizes are all or nothing, but for a few
 FLAT_TARGET = 1 / 12  # that of targets drawn evenly from their range: where they differ less, it matters little which
 
 
@@ -68,8 +69,12 @@ def imitate(
     """Teach an agent a lesson in `steps` updates, with rates that fall to 0; its targets follow at once.
 
     The agent sees the days through the noise that it learns under, the lesson was made without: what it learns by
-    heart helps it little. rng draws blocks and noise, on the CPU. Returns the last loss.
+    heart helps it little. Values are linear in the size, so all or nothing is best: what it learned is sharpened, and
+    what is sharp of a lesson before is softened first, as steps of one rate suit one scale.
+
+    rng draws blocks and noise, on the CPU. Returns the last loss.
     """
+    _soften(agent, lesson)
     optimiser = AdamW(agent.networks.parameters(), lr, weight_decay=0.0)
     last_start, loss, scales = lesson.first + len(lesson.state) - block_days, torch.zeros(()), Scales.of(lesson)
     for step in range(steps):
@@ -79,8 +84,16 @@ def imitate(
         loss.backward()
         optimiser.step(max_grad_norm, 1 - step / steps)
     optimiser.zero_grad()
+    agent.networks.actor.scale_convictions(SHARP)
     agent.settle_targets()
     return loss.item()
+
+
+def _soften(agent: Agent, lesson: Lesson) -> None:
+    """Bring convictions that differ by more than the lesson's to its scale."""
+    span = Span(lesson.first, lesson.first + len(lesson.state) - 1)
+    own = float(judge(agent, span).conviction.std())
+    agent.networks.actor.scale_convictions(min(1.0, float(lesson.conviction.std()) / max(own, FLAT)))
 
 
 def _disagreement(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 TARGETS = (0.0, 0.25, 0.5, 0.75, 1.0)  # sale targets, as shares of their range, that purchases are valued with
 LEAST_SAY = 1e-6  # so that those who tell nothing apart have equal says
 CLEAR_SHARE = 1 / 3  # a value is clear beyond this share of the root mean square of all
-CLEAR = 3.0  # what a clear value adds to a conviction: sigmoid(3) is 0.95 of the full size
+CLEAR = 3.0  # what a clear value adds to a conviction, or takes from it
 FLAT = 1e-6  # a scale that is divided by counts as no less
 
 
@@ -64,12 +64,12 @@ def lesson_of(agreed: Judgement) -> Lesson:
     """The policy that is best by the values agreed on: a step of policy iteration, short of which actors get stuck.
 
     Each purchase has the target of the highest value: actors saturate at a bound before their critics know which target
-    is right. Values are linear in the size, so the best is all where they are positive and nothing where they are
-    negative: actors learn the size only of the few stocks that they would choose. Which of the stocks with clear values
-    comes first remains a matter of convictions.
+    is right. Convictions rise by what is clearly worth it and fall by what is not; where that is said of all alike it
+    says nothing, and they stay.
     """
     best = agreed.values.argmax(axis=2)
     purchase = np.take_along_axis(agreed.values, best[..., None], axis=2)[..., 0]
     clear = max(CLEAR_SHARE * float(np.sqrt(np.square(purchase).mean())), FLAT)
-    conviction = agreed.conviction + np.float32(CLEAR) * np.clip(purchase / np.float32(clear), -1, 1)
+    worth = np.float32(CLEAR) * np.clip(purchase / np.float32(clear), -1, 1)
+    conviction = agreed.conviction + worth - worth.mean()
     return Lesson(agreed.first, conviction, np.array(TARGETS, np.float32)[best], purchase, agreed.state)

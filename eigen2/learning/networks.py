@@ -188,6 +188,12 @@ class Actor(nn.Module):
         out = self.head(stocks, context)
         return out[..., 0], torch.sigmoid(out[..., 1])
 
+    @torch.no_grad()
+    def scale_convictions(self, factor: float) -> None:
+        """Multiply all convictions by a factor from now on."""
+        self.head.out.weight[0] *= factor
+        self.head.out.bias[0] *= factor
+
 
 class Critic(nn.Module):
     """Per stock: value of a purchase at full size, given its target; and the value of the day itself."""
