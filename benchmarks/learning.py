@@ -12,7 +12,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -83,19 +84,25 @@ ROWS: dict[str, dict[str, Any]] = {
     "ERL, sweep's upper end": {**SWEEPS_MIDDLE, **UPPER_RATES, **UPPER_WORK},
 }
 MAIN_ROWS = ("ERL", "DDPG alone", "evolution alone")
+APART = 1_000  # seeds of two trainings on one market differ by as much: no other market's run has them
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run: a row on a market, both made from the seed; changed: further fields of the config."""
+    """One run: a row on a market, both made from the seed; changed: further fields of the config.
+
+    training: of how many times the row is trained on that market, each with random numbers of its own.
+    """
 
     market: str
     row: str
     seed: int
     changed: tuple[tuple[str, Any], ...] = ()
+    training: int = 0
 
     def config(self) -> Config:
-        return config_from_dict({**BASE, **dict(self.changed), **ROWS[self.row], "seed": self.seed}, "the benchmark")
+        seed = self.seed + APART * self.training
+        return config_from_dict({**BASE, **dict(self.changed), **ROWS[self.row], "seed": seed}, "the benchmark")
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ def run(task: Task) -> Result:
     config = task.config()
     made = planted(task.market, task.seed)
     market = made.market(config)
-    yardstick = Yardstick.of(made, market, config)
+    yardstick = Yardstick.of(made, market, replace(task, training=0).config())
     with tempfile.TemporaryDirectory() as path:
         folder = RunFolder(Path(path))
         session = Session(config, folder, 0, {}, Console(file=io.StringIO()))
@@ -170,9 +177,8 @@ def _read(kept: Path) -> Iterator[Result]:
 
 def main() -> None:
     args = _arguments()
-    tasks = [
-        Task(market, row, seed, args.set) for market in args.markets for row in args.rows for seed in range(args.seeds)
-    ]
+    runs = product(args.markets, args.rows, range(args.seeds), range(args.trainings))
+    tasks = [Task(market, row, seed, args.set, training) for market, row, seed, training in runs]
     args.out.mkdir(parents=True, exist_ok=True)
     console = Console()
     results = run_all(tasks, args.out / "runs.jsonl", args.jobs, console)
@@ -187,6 +193,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--markets", nargs="+", choices=list(MARKETS), default=list(MARKETS))
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(MAIN_ROWS))
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0..N-1, each a market and a run of its own")
+    parser.add_argument("--trainings", type=int, default=1, help="runs on each market, with other random numbers each")
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="further fields, for all rows")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once, each on one core")
     parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="folder of tables, plot and results")

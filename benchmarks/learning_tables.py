@@ -18,7 +18,8 @@ COLORS = ("#1f5fa8", "#c8641b", "#4a8f4d", "#8b5aa8", "#777777", "#a8325f")
 def tables(results: Sequence["Result"]) -> str:
     """Markdown: a table a market, a line a row, skill as median (least .. most) over seeds.
 
-    The mean is of the last generation's skill, and so is its share of the observer's, which is told seed by seed.
+    The mean is of the last generation's skill, and so is its share of the observer's, which is told seed by seed (and
+    training by training).
     """
     return "\n".join(line for name, of_market in _by_market(results) for line in _table(name, of_market))
 

@@ -38,3 +38,15 @@ def test_the_table_tells_the_share_of_the_observer_seed_by_seed() -> None:
     second = replace(first, task=Task("reversion", "ERL", 1), skill=[0.1] * 9 + [0.8])
     line = next(line for line in tables([first, second]).splitlines() if line.startswith("| ERL"))
     assert line.split(" | ")[3:6] == ["0.70 (0.60 .. 0.80)", "0.70", "0.75 1.00"]
+
+
+def test_another_training_on_a_market_differs_by_its_random_numbers_only() -> None:
+    first, again = (Task("reversion", "ERL", 3, FEW, training).config() for training in (0, 1))
+    assert again.run.seed != first.run.seed
+    same_run = again.run.model_copy(update={"seed": first.run.seed})
+    assert again.model_copy(update={"run": same_run}) == first
+
+
+def test_no_training_has_the_seed_of_another_market() -> None:
+    seeds = [Task("reversion", "ERL", seed, FEW, again).config().run.seed for seed in range(100) for again in range(3)]
+    assert len(set(seeds)) == len(seeds)
