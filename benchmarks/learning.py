@@ -198,6 +198,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="runs at once, each on one core")
     parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="folder of tables, plot and results")
     args = parser.parse_args()
+    for name in ("seeds", "trainings", "jobs"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} is {getattr(args, name)}, and must be at least 1")
     try:
         args.set = tuple((name, json.loads(value)) for name, _, value in (pair.partition("=") for pair in args.set))
         for row in args.rows:

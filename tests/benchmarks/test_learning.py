@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.learning import Result, Task, run
+from benchmarks.learning import Result, Task, main, run
 from benchmarks.learning_tables import tables
 
 FEW = (("num_generations", 3),)
@@ -50,3 +50,13 @@ def test_another_training_on_a_market_differs_by_its_random_numbers_only() -> No
 def test_no_training_has_the_seed_of_another_market() -> None:
     seeds = [Task("reversion", "ERL", seed, FEW, again).config().run.seed for seed in range(100) for again in range(3)]
     assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize("name", ["seeds", "trainings", "jobs"])
+def test_numbers_below_one_are_refused(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["learning", f"--{name}", "0"])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"--{name} is 0, and must be at least 1" in capsys.readouterr().err
