@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eigen2.learning.agent import Agent
 from eigen2.learning.genome import part_of
 from eigen2.learning.imitation import SHARP, block_of, imitate, judge
-from eigen2.learning.judgement import CLEAR, TARGETS, Judgement, Lesson, agreement, lesson_of
+from eigen2.learning.judgement import CLEAR, TARGETS, Judgement, Lesson, agreement, lesson_of, levelled
 from eigen2.market.market import Span
 from tests.learning.small import BLOCK_DAYS, RULES, make_agent, make_batch, small_market
 
@@ -109,6 +109,51 @@ def test_who_sees_twice_the_difference_between_stocks_has_four_times_the_say() -
     agreed = agreement([one, other])
     say = 4 / 5
     np.testing.assert_allclose(agreed.conviction, one.conviction + 5 * say, rtol=1e-3)
+
+
+def everywhere(judgement: Judgement) -> NDArray[np.bool_]:
+    """Every stock is seen on every day."""
+    return np.ones(judgement.conviction.shape, dtype=bool)
+
+
+def test_levelled_all_stocks_have_one_level_and_their_days_differ_as_before() -> None:
+    one = judge(learned(1), SPAN)
+    level = levelled(one, everywhere(one))
+    for before, after in ((one.conviction, level.conviction), (one.values, level.values)):
+        np.testing.assert_allclose(
+            after.mean(axis=0), before.mean(axis=(0, 1))[None].repeat(after.shape[1], axis=0), atol=1e-5
+        )
+        np.testing.assert_allclose(np.diff(after, axis=0), np.diff(before, axis=0), atol=1e-5)
+    np.testing.assert_array_equal(level.state, one.state)
+    assert {array.dtype for array in level[1:]} == {np.dtype(np.float32)}
+
+
+def test_levelled_it_is_the_same_whatever_is_said_of_a_stock_on_all_days() -> None:
+    one = judge(learned(1), SPAN)
+    luck = np.random.default_rng(0).normal(size=one.conviction.shape[1]).astype(np.float32)
+    luck -= luck.mean()
+    lucky = one._replace(conviction=one.conviction + luck, values=one.values + luck[:, None])
+    for left, right in zip(levelled(one, everywhere(one)), levelled(lucky, everywhere(one)), strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-5)
+
+
+def test_days_on_which_a_stock_is_not_seen_have_no_part_in_its_level() -> None:
+    one, seen = judge(learned(1), SPAN), everywhere(judge(learned(1), SPAN))
+    seen[:9, 0] = False
+    odd = one._replace(conviction=one.conviction.copy())
+    odd.conviction[:9, 0] += 100
+    level, odd_level = levelled(one, seen), levelled(odd, seen)
+    np.testing.assert_allclose(odd_level.conviction[9:], level.conviction[9:], atol=1e-5)
+    np.testing.assert_allclose(odd_level.conviction[:, 1:], level.conviction[:, 1:], atol=1e-5)
+
+
+def test_a_stock_that_is_never_seen_keeps_its_level() -> None:
+    one = judge(learned(1), SPAN)
+    seen = everywhere(one)
+    seen[:, 1] = False
+    level = levelled(one, seen)
+    np.testing.assert_array_equal(level.conviction[:, 1], one.conviction[:, 1])
+    np.testing.assert_allclose(level.conviction[:, 0].mean(), one.conviction[:, seen[0]].mean(), atol=1e-5)
 
 
 def test_who_only_keeps_judgements_does_without_torch() -> None:
