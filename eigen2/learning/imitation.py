@@ -6,16 +6,16 @@ number of them, as in codistillation (Anil et al. 2018, arXiv 1804.03235): the e
 It is taught the policy that is best by what they agree on, not the mean of theirs.
 """
 
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from eigen2.learning.agent import Agent
 from eigen2.learning.judgement import FLAT, TARGETS, Judgement, Lesson
-from eigen2.learning.networks import Encoding
 from eigen2.learning.optimiser import AdamW
 from eigen2.market.market import Span
 
@@ -44,17 +44,45 @@ class Scales(NamedTuple):
 
 @torch.no_grad()
 def judge(agent: Agent, span: Span) -> Judgement:
-    """What the agent makes of every day of the span."""
-    parts = []
-    for first in range(span.first, span.last + 1, PIECE_DAYS):
-        days = min(PIECE_DAYS, span.last + 1 - first)
-        encoding = agent.encode(torch.tensor([first], device=agent.market.inputs.device), days)
-        conviction, target, stocks = _wanted(agent, encoding)
-        critic = agent.networks.critic
-        values = [critic.purchase(stocks, encoding.context, torch.full_like(target, share)) for share in TARGETS]
-        judged = (conviction, torch.stack(values, dim=-1), critic.state(encoding.context))
-        parts.append([part[:, 0].cpu().numpy() for part in judged])
-    return Judgement(span.first, *(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    """What the agent makes of every day of the span, but for what it says of a stock by its name on all days alike.
+
+    Which stocks did better over all training days is mostly luck: few years say little of mean returns (Merton 1980).
+    Agents learn it by heart, through the columns' names. What a name says of one day and not of another stays: it may
+    be what the day means for the stock.
+    """
+    starts = range(span.first, span.last + 1, PIECE_DAYS)
+    pieces = [_judged(agent, first, min(PIECE_DAYS, span.last + 1 - first)) for first in starts]
+    said, by_name, seen, state = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+    said -= _level(by_name, seen)
+    return Judgement(span.first, said[..., 0].copy(), said[..., 1:].copy(), state)
+
+
+def _judged(agent: Agent, first: int, days: int) -> list[NDArray[Any]]:
+    """Of days in a row from `first`: what is said of each stock, [N, S, 1 + len(TARGETS)], what of it is by the stock's
+    name, whether it is seen, [N, S], and the values of the days, [N]."""
+    encoding, numbers = (
+        agent.encode(torch.tensor([first], device=agent.market.inputs.device), days),
+        agent.market.stocks,
+    )
+    stocks = encoding.columns[:, :, numbers]
+    said = _said(agent, stocks, encoding.context)
+    by_name = said - _said(agent, agent.networks.encoder.unnamed(stocks, numbers), encoding.context)
+    seen = encoding.attention[..., numbers] > 0
+    parts = (said, by_name, seen, agent.networks.critic.state(encoding.context))
+    return [part[:, 0].cpu().numpy() for part in parts]
+
+
+def _said(agent: Agent, stocks: Tensor, context: Tensor) -> Tensor:
+    """Conviction, and values of purchases with each of TARGETS, [n, B, S, 1 + len(TARGETS)]."""
+    conviction, _ = agent.networks.actor(stocks, context)
+    values = [agent.networks.critic.purchase(stocks, context, torch.full_like(conviction, share)) for share in TARGETS]
+    return torch.stack([conviction, *values], dim=-1)
+
+
+def _level(by_name: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """What is said by each stock's name, in the mean of the days on which it is seen, against that of all, [S, ...]."""
+    level = (by_name * seen[..., None]).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)[:, None]
+    return np.asarray(level - level.mean(axis=0), np.float32)
 
 
 def block_of(lesson: Lesson, first_days: Tensor, days: int, device: torch.device) -> tuple[Tensor, ...]:
@@ -103,7 +131,8 @@ def _disagreement(
     device = agent.market.inputs.device
     conviction, target, purchase, state = block_of(lesson, first_days, block_days, device)
     encoding = agent.encode(first_days.to(device), block_days, agent.input_noise(1, block_days, rng).to(device))
-    own_conviction, own_target, stocks = _wanted(agent, encoding)
+    stocks = encoding.columns[:, :, agent.market.stocks]
+    own_conviction, own_target = agent.networks.actor(stocks, encoding.context)
     critic = agent.networks.critic
     return (
         F.mse_loss(own_conviction, conviction) / scales.conviction
@@ -111,10 +140,3 @@ def _disagreement(
         + F.mse_loss(critic.purchase(stocks, encoding.context, target), purchase) / scales.purchase
         + F.mse_loss(critic.state(encoding.context), state) / scales.state
     )
-
-
-def _wanted(agent: Agent, encoding: Encoding) -> tuple[Tensor, Tensor, Tensor]:
-    """Conviction and target [n, B, S] of the actor, and the features [n, B, S, H] that it read."""
-    stocks = encoding.columns[:, :, agent.market.stocks]
-    conviction, target = agent.networks.actor(stocks, encoding.context)
-    return conviction, target, stocks

@@ -1,4 +1,4 @@
-"""What agents make of the training days, what of it several of them agree on and is no luck, and what is best by that.
+"""What agents make of the training days, what several of them agree on, and what is best by that.
 
 Without torch, so that who only keeps judgements starts quickly and stays small.
 """
@@ -17,7 +17,7 @@ FLAT = 1e-6  # a scale that is divided by counts as no less
 
 
 class Judgement(NamedTuple):
-    """What an agent makes of N days in a row from `first`, float32.
+    """What an agent makes of N days in a row from `first`, whatever luck a stock had on all of them; float32.
 
     conviction [N, S]; values [N, S, len(TARGETS)], of buying at full size with each target; state [N], the value of the
     day itself.
@@ -58,31 +58,6 @@ def agreement(judgements: Sequence[Judgement]) -> Judgement:
         return np.asarray(sum(weight * getattr(judgement, name) for weight, judgement in said))
 
     return Judgement(judgements[0].first, mean("conviction"), mean("values"), mean("state"))
-
-
-def levelled(judgement: Judgement, seen: NDArray[np.bool_]) -> Judgement:
-    """A judgement without what it says of a stock on all days alike: all stocks have one level.
-
-    Which stocks did better over all training days is mostly luck: few years say little of mean returns (Merton 1980).
-    Agents know it by heart, through the columns' names. What a stock's days differ by stays.
-
-    seen: [N, S], on which days each stock is seen; one that never is keeps its level.
-    """
-    conviction = judgement.conviction - _own_level(judgement.conviction, seen)
-    values = judgement.values - _own_level(judgement.values, seen)
-    return judgement._replace(conviction=conviction, values=values)
-
-
-def _own_level(said: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """By how much the mean of what is said of each stock, over the days it is seen, is above that of all, [S, ...].
-
-    said: [N, S, ...].
-    """
-    where = np.broadcast_to(seen.reshape(*seen.shape, *[1] * (said.ndim - 2)), said.shape)
-    days = where.sum(axis=0)
-    total = np.where(where, said, 0).sum(axis=0, dtype=np.float64)
-    level = total / np.maximum(days, 1) - total.sum(axis=0) / np.maximum(days.sum(axis=0), 1)
-    return np.where(days > 0, level, 0).astype(np.float32)
 
 
 def lesson_of(agreed: Judgement) -> Lesson:

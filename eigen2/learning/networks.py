@@ -134,6 +134,11 @@ class Encoder(nn.Module):
         context = self.value(torch.einsum("nbc,nbch->nbh", attention, columns))
         return Encoding(columns, context, attention)
 
+    def unnamed(self, features: Tensor, columns: Tensor) -> Tensor:
+        """Encoded features [..., S, H] of some columns [S], where each has the mean of their names for its own."""
+        names = NAME_PACE * self.column[columns]
+        return features - (names - names.mean(dim=0))
+
     def _history(self, x: Tensor) -> Tensor:
         """[history + n, B, C, F] -> what each column's history says, [n, B, C, H]; a few columns at a time."""
         piece = max(1, ROWS[x.device.type] // (x.shape[0] * x.shape[1]))

@@ -1,7 +1,6 @@
 """A member: one slot of the population. A plain class; run as an actor, it does not know where it is."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from eigen2.evolution.operators import mutate
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, Recipe
 from eigen2.learning.agent import Actions, Agent, MarketView
 from eigen2.learning.imitation import imitate, judge
-from eigen2.learning.judgement import Judgement, agreement, lesson_of, levelled
+from eigen2.learning.judgement import Judgement, Lesson, agreement, lesson_of
 from eigen2.learning.replay import BatchShape, Sample, rows_of
 from eigen2.market.market import Market
 from eigen2.randomness import stream, torch_seed
@@ -121,7 +120,7 @@ class Member:
         """
         match recipe, parents:
             case Cross(), (Judgement(), *_):
-                self._learn_from(generation, parents)
+                self._learn_from(generation, lesson_of(agreement(parents)))
             case Mutate(rate=rate, std=std), (parent,):
                 rng = stream(self._config.run.seed, generation, self._number, "mutation")
                 self._agent.load_state(parent)
@@ -133,10 +132,7 @@ class Member:
             case _:
                 raise ValueError(f"{recipe} takes another number of parents than {len(parents)}")
 
-    def _learn_from(self, generation: int, parents: Sequence[Judgement]) -> None:
-        span, stocks = self._market.splits.training, self._market.stocks
-        seen = self._market.observed[span.first : span.last + 1, stocks]
-        lesson = lesson_of(levelled(agreement(parents), seen))
+    def _learn_from(self, generation: int, lesson: Lesson) -> None:
         steps, lr = self._config.evolution.crossover_steps, self._config.evolution.crossover_lr
         rng = torch.Generator().manual_seed(torch_seed(self._config.run.seed, generation, self._number, "crossover"))
         loss = imitate(self._agent, lesson, steps, lr, self._batch.days, self._config.ddpg.max_grad_norm, rng)

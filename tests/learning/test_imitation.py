@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from eigen2.learning.agent import Agent
 from eigen2.learning.genome import part_of
-from eigen2.learning.imitation import SHARP, block_of, imitate, judge
-from eigen2.learning.judgement import CLEAR, TARGETS, Judgement, Lesson, agreement, lesson_of, levelled
+from eigen2.learning.imitation import SHARP, _level, block_of, imitate, judge
+from eigen2.learning.judgement import CLEAR, TARGETS, Judgement, Lesson, agreement, lesson_of
 from eigen2.market.market import Span
 from tests.learning.small import BLOCK_DAYS, RULES, make_agent, make_batch, small_market
 
@@ -51,8 +51,15 @@ def distance(agent: Agent, lesson: Lesson) -> NDArray[np.float64]:
 # --- judgements ---------------------------------------------------------------------------------------------------
 
 
+def without_names(agent: Agent) -> Agent:
+    """All columns have one name: nothing is said by it."""
+    with torch.no_grad():
+        agent.networks.encoder.column[:] = agent.networks.encoder.column[0].clone()
+    return agent
+
+
 def test_a_judgement_has_what_the_agent_wants_on_each_day() -> None:
-    agent = learned(1)
+    agent = without_names(learned(1))
     judged, days = judge(agent, SPAN), np.arange(SPAN.first, SPAN.last + 1)
     np.testing.assert_allclose(judged.conviction, agent.policy(days).conviction, atol=1e-5)
     assert judged.values.shape == (*judged.conviction.shape, len(TARGETS))
@@ -60,13 +67,60 @@ def test_a_judgement_has_what_the_agent_wants_on_each_day() -> None:
 
 
 def test_a_judgement_values_purchases_with_each_target() -> None:
-    agent = learned(1)
+    agent = without_names(learned(1))
     judged, encoding = judge(agent, SPAN), agent.encode(torch.tensor([SPAN.first]), SPAN.days)
     stocks = encoding.columns[:, :, agent.market.stocks]
     for number, share in enumerate(TARGETS):
         target = torch.full(stocks.shape[:-1], share)
         value = agent.networks.critic.purchase(stocks, encoding.context, target)[:, 0].detach().numpy()
         np.testing.assert_allclose(judged.values[..., number], value, atol=1e-5)
+
+
+def named(seed: int, width: float) -> Agent:
+    """An agent whose columns' names differ widely, so that convictions do too."""
+    agent = learned(seed)
+    with torch.no_grad():
+        agent.networks.encoder.column += width * torch.randn(
+            agent.networks.encoder.column.shape, generator=torch.Generator().manual_seed(seed)
+        )
+    return agent
+
+
+def test_what_a_judgement_leaves_out_is_one_number_a_stock() -> None:
+    agent = named(1, width=0.3)
+    wanted = agent.policy(np.arange(SPAN.first, SPAN.last + 1)).conviction
+    left_out = wanted - judge(agent, SPAN).conviction
+    assert left_out.mean(axis=0).std() > 10 * left_out.std(axis=0).max()
+    assert abs(left_out.mean()) < 1e-5  # the level of all stocks stays
+
+
+def test_a_judgement_leaves_out_the_luck_of_a_stock_and_not_what_its_days_say() -> None:
+    """With wide names what is wanted of stocks differs mostly by these; what is judged of them, by their history."""
+    agent = named(1, width=0.3)
+    days = np.arange(SPAN.first, SPAN.last + 1)
+    wanted, judged = agent.policy(days).conviction, judge(agent, SPAN).conviction
+    plain = without_names(named(1, width=0.3)).policy(days).conviction
+
+    def apart(of: NDArray[np.float32]) -> float:
+        """By how much stocks differ in the mean of the days."""
+        return float((of - plain).mean(axis=0).std())
+
+    assert apart(judged) < apart(wanted) / 3
+
+
+def test_days_on_which_a_stock_is_not_seen_have_no_part_in_what_is_left_out() -> None:
+    by_name = np.random.default_rng(0).normal(size=(6, 3, 2)).astype(np.float32)
+    seen = np.ones((6, 3), dtype=bool)
+    seen[:4, 0] = False
+    level = _level(by_name, seen)
+    expected = np.stack([by_name[4:, 0].mean(axis=0), by_name[:, 1].mean(axis=0), by_name[:, 2].mean(axis=0)])
+    np.testing.assert_allclose(level, expected - expected.mean(axis=0), atol=1e-6)
+
+
+def test_a_stock_that_is_never_seen_has_a_judgement_too() -> None:
+    by_name, seen = np.ones((6, 2, 1), np.float32), np.ones((6, 2), dtype=bool)
+    seen[:, 1] = False
+    assert np.isfinite(_level(by_name, seen)).all()
 
 
 def test_a_judgement_in_pieces_is_the_judgement_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,51 +163,6 @@ def test_who_sees_twice_the_difference_between_stocks_has_four_times_the_say() -
     agreed = agreement([one, other])
     say = 4 / 5
     np.testing.assert_allclose(agreed.conviction, one.conviction + 5 * say, rtol=1e-3)
-
-
-def everywhere(judgement: Judgement) -> NDArray[np.bool_]:
-    """Every stock is seen on every day."""
-    return np.ones(judgement.conviction.shape, dtype=bool)
-
-
-def test_levelled_all_stocks_have_one_level_and_their_days_differ_as_before() -> None:
-    one = judge(learned(1), SPAN)
-    level = levelled(one, everywhere(one))
-    for before, after in ((one.conviction, level.conviction), (one.values, level.values)):
-        np.testing.assert_allclose(
-            after.mean(axis=0), before.mean(axis=(0, 1))[None].repeat(after.shape[1], axis=0), atol=1e-5
-        )
-        np.testing.assert_allclose(np.diff(after, axis=0), np.diff(before, axis=0), atol=1e-5)
-    np.testing.assert_array_equal(level.state, one.state)
-    assert {array.dtype for array in level[1:]} == {np.dtype(np.float32)}
-
-
-def test_levelled_it_is_the_same_whatever_is_said_of_a_stock_on_all_days() -> None:
-    one = judge(learned(1), SPAN)
-    luck = np.random.default_rng(0).normal(size=one.conviction.shape[1]).astype(np.float32)
-    luck -= luck.mean()
-    lucky = one._replace(conviction=one.conviction + luck, values=one.values + luck[:, None])
-    for left, right in zip(levelled(one, everywhere(one)), levelled(lucky, everywhere(one)), strict=True):
-        np.testing.assert_allclose(left, right, atol=1e-5)
-
-
-def test_days_on_which_a_stock_is_not_seen_have_no_part_in_its_level() -> None:
-    one, seen = judge(learned(1), SPAN), everywhere(judge(learned(1), SPAN))
-    seen[:9, 0] = False
-    odd = one._replace(conviction=one.conviction.copy())
-    odd.conviction[:9, 0] += 100
-    level, odd_level = levelled(one, seen), levelled(odd, seen)
-    np.testing.assert_allclose(odd_level.conviction[9:], level.conviction[9:], atol=1e-5)
-    np.testing.assert_allclose(odd_level.conviction[:, 1:], level.conviction[:, 1:], atol=1e-5)
-
-
-def test_a_stock_that_is_never_seen_keeps_its_level() -> None:
-    one = judge(learned(1), SPAN)
-    seen = everywhere(one)
-    seen[:, 1] = False
-    level = levelled(one, seen)
-    np.testing.assert_array_equal(level.conviction[:, 1], one.conviction[:, 1])
-    np.testing.assert_allclose(level.conviction[:, 0].mean(), one.conviction[:, seen[0]].mean(), atol=1e-5)
 
 
 def test_who_only_keeps_judgements_does_without_torch() -> None:

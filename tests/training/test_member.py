@@ -9,7 +9,7 @@ from eigen2.evolution.operators import diversity, mutate
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate
 from eigen2.learning.genome import ONLINE, genome_of, part_of
 from eigen2.learning.imitation import SHARP
-from eigen2.learning.judgement import TARGETS, Judgement, agreement, lesson_of, levelled
+from eigen2.learning.judgement import TARGETS, Judgement, agreement, lesson_of
 from eigen2.learning.replay import BatchShape, Replay, Sample
 from eigen2.randomness import stream
 from eigen2.training.member import Member, noise_in
@@ -93,8 +93,7 @@ def test_a_judgement_is_of_every_training_day_and_stock(member: Member) -> None:
 
 def test_a_crossed_member_learns_what_is_best_by_what_its_parents_agree_on(member: Member) -> None:
     parents = [judgement_of(make_learned(number)) for number in (0, 1)]
-    seen = np.ones(parents[0].conviction.shape, dtype=bool)
-    wanted = lesson_of(levelled(agreement(parents), seen)).conviction
+    wanted = lesson_of(agreement(parents)).conviction
     before = np.square(judgement_of(member).conviction - wanted).mean()
     member = make_member(2, crossover_steps=200, crossover_lr=0.01)
     member.breed(0, Cross((0, 1)), *parents)
