@@ -1,6 +1,5 @@
 """Skill: where a fitness lies between random trading (0) and the oracle of a planted market (1)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from benchmarks.markets import Planted
 from eigen2.config import Config
 from eigen2.evaluation.baselines import matched_ledger, random_ledger
-from eigen2.evaluation.slices import spread_slices
+from eigen2.evaluation.slices import spread_slices, whole
 from eigen2.learning.agent import Agent
 from eigen2.market.market import Market
 from eigen2.randomness import DRIVER, stream
@@ -36,7 +35,8 @@ class Yardstick:
     def of(cls, planted: Planted, market: Market, config: Config) -> Self:
         slices = spread_slices(market.splits.holdout, HOLDOUT_SLICES, config)
         rng = stream(config.run.seed, 0, DRIVER, "random agents of the yardstick")
-        drawn = [random_ledger(market, one, config.rules, RANDOM_AGENTS, rng).fitness.mean() for one in _each(slices)]
+        each = (Slices(np.array([start]), slices.trading_days, slices.settlement_days) for start in slices.starts)
+        drawn = [random_ledger(market, one, config.rules, RANDOM_AGENTS, rng).fitness.mean() for one in each]
         bare = cls(market, config, slices, float(np.mean(drawn)), np.nan)
         return cls(market, config, slices, bare.random, bare.fitness_of(planted.oracle))
 
@@ -58,21 +58,16 @@ class Yardstick:
 
     def noise_errors(self, agent: Agent) -> float:
         """An agent's fitness less that of random agents who trade on the same days in the same sizes, in standard
-        deviations of theirs."""
+        deviations of theirs; all hold-out days are played once, as one episode.
+
+        On slices that overlap an agent would make the same trades twice, and random agents would make others.
+        """
+        once = replace(self, slices=whole(self.market.splits.holdout, self.config))
         rng = stream(self.config.run.seed, 0, DRIVER, "matched agents of the yardstick")
-        own, matched = [], []
-        for one in _each(self.slices):
-            ledger = replace(self, slices=one).ledger_of(agent)
-            own.append(ledger.fitness[0])
-            matched.append(matched_ledger(self.market, ledger, self.config.rules, RANDOM_AGENTS, rng).fitness)
-        drawn = np.mean(matched, axis=0)
-        return float((np.mean(own) - drawn.mean()) / max(drawn.std(ddof=1), 1e-12))
+        ledger = once.ledger_of(agent)
+        matched = matched_ledger(self.market, ledger, self.config.rules, RANDOM_AGENTS, rng).fitness
+        return float((ledger.fitness[0] - matched.mean()) / max(matched.std(ddof=1), 1e-12))
 
     def _settled(self, conviction: NDArray[np.floating], target_pct: NDArray[np.floating]) -> Ledger:
         rules = self.config.rules
         return settle(self.market.stock_prices, self.slices, conviction, target_pct, rules, self.config.ddpg.gamma)
-
-
-def _each(slices: Slices) -> Iterator[Slices]:
-    for start in slices.starts:
-        yield Slices(np.array([start]), slices.trading_days, slices.settlement_days)
