@@ -18,36 +18,42 @@ COLORS = ("#1f5fa8", "#c8641b", "#4a8f4d", "#8b5aa8", "#777777", "#a8325f")
 def tables(results: Sequence["Result"]) -> str:
     """Markdown: a table a market, a line a row, skill as median (least .. most) over seeds.
 
-    The mean is of the last generation's skill, and so is its share of the observer's, which is told seed by seed (and
-    training by training).
+    The mean is of the last generation's skill. Seed by seed (and training by training) it is told as a share of the
+    observer's, or where there is none against random agents who trade as much.
     """
     return "\n".join(line for name, of_market in _by_market(results) for line in _table(name, of_market))
 
 
 def _table(market: str, results: Sequence["Result"]) -> Iterable[str]:
-    heads = [*(f"generation {number}" for number in SHOWN_GENERATIONS), "mean", "of the observer's, by seed"]
+    known = all(run.observer is not None for run in results)
+    against = "of the observer's, by seed" if known else "sd above random agents, by seed"
+    heads = [*(f"generation {number}" for number in SHOWN_GENERATIONS), "mean", against, "s a run"]
     yield f"\n**{market}**\n"
-    yield f"| | {' | '.join(heads)} | sd above random | s a run |"
-    yield "|---|" + "---|" * (len(heads) + 2)
+    yield f"| | {' | '.join(heads)} |"
+    yield "|---|" + "---|" * len(heads)
     for row, runs in _by_row(results):
         cells = [_spread([run.skill[number - 1] for run in runs]) for number in SHOWN_GENERATIONS]
-        cells += [f"{np.mean([run.skill[-1] for run in runs]):.2f}", _shares(runs)]
-        errors, seconds = _spread([run.noise_errors for run in runs], 1), np.median([run.seconds for run in runs])
-        yield f"| {row} | {' | '.join(cells)} | {errors} | {seconds:.0f} |"
+        cells += [f"{np.mean([run.skill[-1] for run in runs]):.2f}", _shares(runs) if known else _errors(runs)]
+        yield f"| {row} | {' | '.join(cells)} | {np.median([run.seconds for run in runs]):.0f} |"
     for name in ("observer", "rule"):
         skills = {run.task.seed: getattr(run, name) for run in results}
         if None not in skills.values():
             values = list(skills.values())
-            yield f"| *{name}* | | | {_spread(values)} | {np.mean(values):.2f} | | | |"
+            yield f"| *{name}* | | | {_spread(values)} | {np.mean(values):.2f} | | |"
 
 
 def _shares(runs: Sequence["Result"]) -> str:
-    """The last skill as a share of the observer's, seed by seed; empty on a market without one."""
+    """The last skill as a share of the observer's, seed by seed."""
     return " ".join(f"{run.skill[-1] / run.observer:.2f}" for run in runs if run.observer)
 
 
-def _spread(values: Sequence[float], decimals: int = 2) -> str:
-    low, middle, high = (f"{value:.{decimals}f}" for value in (min(values), float(np.median(values)), max(values)))
+def _errors(runs: Sequence["Result"]) -> str:
+    """Where nothing can be known: how far champions are above agents who guess, seed by seed."""
+    return " ".join(f"{run.noise_errors:.1f}" for run in runs)
+
+
+def _spread(values: Sequence[float]) -> str:
+    low, middle, high = (f"{value:.2f}" for value in (min(values), float(np.median(values)), max(values)))
     return f"{middle} ({low} .. {high})"
 
 

@@ -40,6 +40,14 @@ def test_the_table_tells_the_share_of_the_observer_seed_by_seed() -> None:
     assert line.split(" | ")[3:6] == ["0.70 (0.60 .. 0.80)", "0.70", "0.75 1.00"]
 
 
+def test_the_table_of_a_market_without_an_observer_tells_how_far_it_is_from_guessing() -> None:
+    first = Result(Task("noise", "ERL", 0), [0.0] * 10, None, None, -0.5, 60.0)
+    second = replace(first, task=Task("noise", "ERL", 1), noise_errors=1.26)
+    lines = tables([first, second]).splitlines()
+    assert next(line for line in lines if line.startswith("| ERL")).split(" | ")[5] == "-0.5 1.3"
+    assert any("| sd above random agents, by seed |" in line for line in lines)
+
+
 def test_another_training_on_a_market_differs_by_its_random_numbers_only() -> None:
     first, again = (Task("reversion", "ERL", 3, FEW, training).config() for training in (0, 1))
     assert again.run.seed != first.run.seed
