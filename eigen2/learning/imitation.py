@@ -60,10 +60,8 @@ def judge(agent: Agent, span: Span) -> Judgement:
 def _judged(agent: Agent, first: int, days: int) -> list[NDArray[Any]]:
     """Of days in a row from `first`: what is said of each stock, [N, S, 1 + len(TARGETS)], what of it is by the stock's
     name, whether it is seen, [N, S], and the values of the days, [N]."""
-    encoding, numbers = (
-        agent.encode(torch.tensor([first], device=agent.market.inputs.device), days),
-        agent.market.stocks,
-    )
+    numbers = agent.market.stocks
+    encoding = agent.encode(torch.tensor([first], device=numbers.device), days)
     stocks = encoding.columns[:, :, numbers]
     said = _said(agent, stocks, encoding.context)
     by_name = said - _said(agent, agent.networks.encoder.unnamed(stocks, numbers), encoding.context)
