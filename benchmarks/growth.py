@@ -26,7 +26,7 @@ TINY_FIELDS: dict[str, Any] = {
     "gradient_steps_per_generation": 4,
     "batch_size": 32,
     "gradient_accumulation_steps": 1,
-    "buffer_size": 4_000,
+    "buffer_size": 8_000,
     "buffer_warmup": 10,
     "num_generations": 4,
 }
@@ -69,7 +69,7 @@ def growth() -> list[Figures]:
         "columns": {n: Point(replace(TINY, columns=n, stocks=n - 1), {}) for n in (20, 40, 80, 160)},
         "days of data": {n: Point(replace(TINY, days=n), {}) for n in (1_000, 2_000, 4_000, 8_000)},
         "days of a slice": {n: Point(TINY, {"trading_days": n, **slices}) for n in (40, 80, 160)},
-        "buffer size": {n: Point(TINY, {"buffer_size": n}) for n in (1_000, 10_000, 100_000)},
+        "buffer size": {n: Point(TINY, {"buffer_size": n}) for n in (2_000, 20_000, 200_000)},
         "width of the networks": {n: Point(TINY, {"hidden_size": n}) for n in (8, 16, 32, 64)},
     }
     # a process for each point: its peak memory is its own

@@ -53,7 +53,7 @@ def member_s(size: Size, config: Config, gpu_share: float) -> tuple[float, float
     slices, checked = training_slices(market, config, 0), validation_slices(market, config)
     play_s = median_s(lambda: member.play(0, slices, checked), 2)
     _, rows = member.play(0, slices, checked)
-    buffer = Replay(config.replay.buffer_size)
+    buffer = Replay(config.buffer_size)
     buffer.extend(rows)
     updates = MEASURED_UPDATES[size.name]
     shape = BatchShape.of(config.ddpg, config.replay, config.slices.trading_days)

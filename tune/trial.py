@@ -142,7 +142,7 @@ def _finite(rows: list[dict[str, Any]], metric: str) -> list[float]:
 def _advice(config: Config, smaller: Config | None) -> str:
     lower = (
         f"evolution.population_size {config.evolution.population_size}, ddpg.batch_size {config.ddpg.batch_size} or "
-        f"replay.buffer_size {config.replay.buffer_size}"
+        f"replay.buffer_size {config.buffer_size}"
     )
     if smaller is None:
         return f"out of GPU memory, with single transitions as ddpg.micro_batches too; lower {lower}"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 FeatureName = Literal["log_return", "rsi", "macd_signal", "trix", "mean_distance", "volatility"]
 RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
+DEFAULT_BUFFER_SIZE = 25_000
 BUCKET_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 STORAGE_SCHEMES = ("file", *BUCKET_SCHEMES, "hdfs", "viewfs")
 
@@ -153,7 +154,13 @@ class DDPGConfig(Section):
 class ReplayConfig(Section):
     """The buffer of transitions that the population shares."""
 
-    buffer_size: int = Field(25_000, ge=1, le=100_000_000, description="transitions kept, the oldest go first")
+    buffer_size: int | None = Field(
+        None,
+        ge=1,
+        le=100_000_000,
+        description="transitions kept, at least those of one generation (population_size x training_slices x "
+        "trading_days); the oldest generation is overwritten first; none: 25 000, or one generation if that is more",
+    )
     buffer_warmup: int = Field(5_000, ge=1, description="transitions needed before anyone learns")
     block_days: int = Field(
         64,
@@ -272,6 +279,16 @@ class Config(Section):
         """Days of a slice, settlement included."""
         return self.slices.trading_days + self.settlement_days
 
+    @property
+    def transitions_per_generation(self) -> int:
+        """Transitions that all members together play in one generation."""
+        return self.evolution.population_size * self.slices.training_slices * self.slices.trading_days
+
+    @property
+    def buffer_size(self) -> int:
+        """Capacity of the replay buffer in transitions: as configured, else enough for a whole generation."""
+        return self.replay.buffer_size or max(DEFAULT_BUFFER_SIZE, self.transitions_per_generation)
+
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Self:
         for broken in (self._broken_rules(), self._broken_slices(), self._broken_learning(), self._broken_storage()):
@@ -312,15 +329,23 @@ class Config(Section):
 
     def _broken_learning(self) -> list[str]:
         replay, broken = self.replay, []
-        if replay.buffer_warmup > replay.buffer_size:
+        played = self.transitions_per_generation
+        if played > self.buffer_size:
             broken.append(
-                f"replay.buffer_warmup is {replay.buffer_warmup}, above replay.buffer_size {replay.buffer_size}"
+                f"replay.buffer_size is {self.buffer_size}, but one generation has {played} transitions "
+                f"(evolution.population_size {self.evolution.population_size} x slices.training_slices "
+                f"{self.slices.training_slices} x slices.trading_days {self.slices.trading_days}): "
+                f"set it to at least {played}, or leave it out"
+            )
+        if replay.buffer_warmup > self.buffer_size:
+            broken.append(
+                f"replay.buffer_warmup is {replay.buffer_warmup}, above replay.buffer_size {self.buffer_size}"
             )
         batch = self.ddpg.batch_size * self.ddpg.gradient_accumulation_steps
-        if batch > replay.buffer_size:
+        if batch > self.buffer_size:
             broken.append(
                 f"ddpg.batch_size x ddpg.gradient_accumulation_steps is {batch}, "
-                f"above replay.buffer_size {replay.buffer_size}"
+                f"above replay.buffer_size {self.buffer_size}"
             )
         return broken
 

@@ -63,7 +63,7 @@ class Sample(NamedTuple):
 
 
 class Replay:
-    """A ring of transitions; the oldest give way to the newest."""
+    """A ring of transitions; the newest overwrite the oldest."""
 
     def __init__(self, capacity: int) -> None:
         self._ring = np.zeros(capacity, dtype=TRANSITION)
@@ -78,15 +78,23 @@ class Replay:
         """The transitions held, once the buffer stands."""
         return self.size
 
-    def extend(self, *batches: NDArray[np.void]) -> int:
-        """Append batches of rows in the order given; returns the size afterwards."""
-        for batch in batches:
-            rows = batch[-len(self._ring) :]
-            skipped = len(batch) - len(rows)
-            places = (self._added + skipped + np.arange(len(rows))) % len(self._ring)
-            self._ring[places] = rows
-            self._added += len(batch)
+    def extend(self, rows: NDArray[np.void]) -> int:
+        """Append rows in the order given; returns the size afterwards.
+
+        Raises ValueError for more rows than the ring holds: some would be lost before anyone could sample them.
+        """
+        if len(rows) > len(self._ring):
+            raise ValueError(f"{len(rows)} transitions at once do not fit into a replay buffer of {len(self._ring)}")
+        self._ring[(self._added + np.arange(len(rows))) % len(self._ring)] = rows
+        self._added += len(rows)
         return self.size
+
+    def extend_shuffled(self, rng: np.random.Generator, *batches: NDArray[np.void]) -> int:
+        """Append a generation, one batch a member, in random order; returns the size afterwards.
+
+        The next generation overwrites a part of this one: in random order it takes equally from all members and days.
+        """
+        return self.extend(rng.permutation(np.concatenate(batches)))
 
     def sample(self, updates: int, shape: BatchShape, rng: np.random.Generator) -> Sample:
         """Blocks round uniformly drawn transitions; within a block, uniformly from whatever the ring has of its days.

@@ -119,7 +119,7 @@ class Trainer:
             (member_name(number), _member_maker(runtime, number, shared_config, shared_market))
             for number in range(config.evolution.population_size)
         ]
-        replay = (REPLAY, _replay_maker(runtime, config.replay.buffer_size))
+        replay = (REPLAY, _replay_maker(runtime, config.buffer_size))
         self._crew = Crew(runtime, self._vault, config.resources, [*makers, replay], fit, listener.warn)
 
     def start(self) -> None:
@@ -177,7 +177,7 @@ class Trainer:
         row: Row = {"generation": generation}
         row |= metrics.of_fitness(fitness, best_ever) | metrics.of_validation(outcomes[contender], best, peak)
         row |= {f"train/{name}": value for name, value in learned.items()}
-        row |= {"buffer/size": buffer_size, "buffer/utilization": buffer_size / self._config.replay.buffer_size}
+        row |= {"buffer/size": buffer_size, "buffer/utilization": buffer_size / self._config.buffer_size}
         row |= metrics.of_evolution(self.progress.strength, diversity)
         row |= metrics.of_importance(outcomes, self._market.columns)
         row |= {"time/generation": round(time.monotonic() - started, 4), **clock.seconds}
@@ -189,17 +189,18 @@ class Trainer:
         self._checkpoint_s = clock.seconds["time/checkpoint"]
 
     def _play(self, generation: int) -> tuple[list[Outcome], int]:
-        """All members play; their transitions go to the replay buffer in member order."""
+        """All members play; their transitions go to the replay buffer, shuffled so that no member is overwritten first."""
         crew, slices = self._crew, training_slices(self._market, self._config, generation)
         told = self._telling("play", generation)
         outcomes = crew.each(
             "play", crew.members, "play", lambda _: (generation, slices, self._validation), told, leaves="rows"
         )
 
-        def rows(_: int) -> tuple[Reference, ...]:
-            return tuple(self._vault.call("held", left_name(name, "rows")) for name in crew.names[:-1])
+        def rows(_: int) -> tuple[Any, ...]:
+            rng = stream(self._config.run.seed, generation, DRIVER, "replay order")
+            return rng, *(self._vault.call("held", left_name(name, "rows")) for name in crew.names[:-1])
 
-        return outcomes, crew.each("take transitions", [crew.replay], "extend", rows, leaves="state")[0]
+        return outcomes, crew.each("take transitions", [crew.replay], "extend_shuffled", rows, leaves="state")[0]
 
     def _crown(self, generation: int, outcomes: list[Outcome]) -> tuple[int, Best, Best]:
         """The contender becomes champion unless validation speaks against it; its state is kept as it played.

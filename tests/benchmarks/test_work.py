@@ -43,7 +43,7 @@ def played(member: Member) -> Any:
 
 def updated(member: Member, **changed: Any) -> None:
     config = small_config(**changed)
-    buffer = Replay(config.replay.buffer_size)
+    buffer = Replay(config.buffer_size)
     buffer.extend(played(make_member())[1])
     shape = BatchShape.of(config.ddpg, config.replay, config.slices.trading_days)
     sample = buffer.sample(UPDATES, shape, stream(0, 0, 0, "replay sample"))

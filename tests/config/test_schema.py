@@ -45,7 +45,12 @@ def test_a_config_is_frozen(section: str, field: str) -> None:
         (["validation_days=145"], "splits.validation_days is 145, shorter than a slice"),
         (["holdout_days=145"], "splits.holdout_days is 145, shorter than a slice"),
         (["trading_days=240"], "slices.trading_days 240 + slices.settlement_days 21 = 261"),
-        (["buffer_warmup=200", "buffer_size=100"], "replay.buffer_warmup is 200, above replay.buffer_size 100"),
+        (["buffer_warmup=6000", "buffer_size=5000"], "replay.buffer_warmup is 6000, above replay.buffer_size 5000"),
+        (
+            ["buffer_size=4999"],
+            "replay.buffer_size is 4999, but one generation has 5000 transitions (evolution.population_size 8 x "
+            "slices.training_slices 5 x slices.trading_days 125): set it to at least 5000, or leave it out",
+        ),
         (["batch_size=20000"], "gradient_accumulation_steps is 40000, above replay.buffer_size 25000"),
     ],
 )
@@ -61,12 +66,19 @@ def test_fields_that_do_not_fit_together_are_named(overrides: list[str], said: s
         ["settlement_days=20", "fill=close"],
         ["worst_slices=5"],
         ["validation_days=146", "holdout_days=146"],
-        ["buffer_warmup=100", "buffer_size=100"],
+        ["buffer_warmup=5000", "buffer_size=5000"],
         ["min_target_pct=50"],
     ],
 )
 def test_the_bounds_themselves_are_allowed(overrides: list[str]) -> None:
     load_config(None, overrides)
+
+
+def test_the_replay_buffer_holds_at_least_a_generation_by_default() -> None:
+    assert Config().buffer_size == 25_000
+    assert load_config(None, ["training_slices=28"]).buffer_size == 8 * 28 * 125
+    assert load_config(None, ["population_size=128", "training_slices=28"]).buffer_size == 128 * 28 * 125
+    assert load_config(None, ["buffer_size=6000"]).buffer_size == 6_000
 
 
 def test_settlement_is_as_long_as_a_position_may_need() -> None:

@@ -38,7 +38,7 @@ def test_a_transition_is_small() -> None:
 def test_the_ring_keeps_the_order_of_arrival_until_it_is_full() -> None:
     replay = Replay(5)
     assert replay.size == 0
-    assert replay.extend(numbered(3, 1), numbered(2)) == replay.size == 3
+    assert replay.extend(numbered(3, 1, 2)) == replay.size == 3
     assert held(replay) == [3, 1, 2]
 
 
@@ -49,28 +49,59 @@ def test_a_full_ring_overwrites_the_oldest_first() -> None:
     assert held(replay) == [5, 6, 2, 3, 4]
 
 
-def test_more_rows_than_fit_leave_the_newest() -> None:
+def test_more_rows_than_fit_are_refused_before_any_is_overwritten() -> None:
     replay = Replay(3)
     replay.extend(numbered(0, 1))
-    assert replay.extend(numbered(*range(2, 12))) == 3
-    assert sorted(held(replay)) == [9, 10, 11]
-    replay.extend(numbered(12))
-    assert sorted(held(replay)) == [10, 11, 12]
+    with pytest.raises(ValueError, match="4 transitions at once do not fit into a replay buffer of 3"):
+        replay.extend(numbered(2, 3, 4, 5))
+    assert held(replay) == [0, 1]
 
 
 @FEW
-@given(st.integers(1, 12), st.lists(st.integers(0, 15), max_size=8))
-def test_the_ring_holds_what_a_list_of_the_newest_would(capacity: int, sizes: list[int]) -> None:
+@given(st.integers(1, 12), st.data())
+def test_the_ring_holds_what_a_list_of_the_newest_would(capacity: int, data: st.DataObject) -> None:
+    sizes = data.draw(st.lists(st.integers(0, capacity), max_size=8))
     rows = make_rows(np.arange(sum(sizes)))
-    replay, at_once = Replay(capacity), Replay(capacity)
-    batches = np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []
-    for batch in batches:
+    replay = Replay(capacity)
+    for batch in np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []:
         replay.extend(batch)
-    at_once.extend(*batches)
     newest = rows[-capacity:] if len(rows) else rows
     assert sorted(held(replay)) == newest["day"].tolist()
-    assert held(replay) == held(at_once)
     assert replay.size == len(newest)
+
+
+def test_what_a_generation_overwrites_is_spread_over_members_and_days() -> None:
+    """8 members play 500 days each into a ring of 6 000: the second generation overwrites half of the first."""
+    members, days = 8, 500
+    replay = Replay(6_000)
+
+    def generation(number: int) -> None:
+        batches = [numbered(*range(days)) for _ in range(members)]
+        for member, batch in enumerate(batches):
+            batch["stock"], batch["credit"] = member, number
+        replay.extend_shuffled(np.random.default_rng(number), *batches)
+
+    generation(0)
+    assert replay.size == members * days
+    generation(1)
+    rows = replay.state()
+    newest = rows["credit"] == 1
+    assert np.bincount(rows["stock"][newest], minlength=members).tolist() == [days] * members
+    left = rows["stock"][~newest]
+    assert len(left) == 2_000
+    # 250 a member are expected; 5 standard deviations of a draw without replacement are 52
+    assert np.abs(np.bincount(left, minlength=members) - 250).max() < 52
+    assert abs(rows["day"][~newest].mean() - (days - 1) / 2) < 5 * days / np.sqrt(12 * 2_000)
+
+
+def test_the_order_of_a_generation_follows_from_its_random_stream() -> None:
+    def filled_by(seed: int) -> list[int]:
+        replay = Replay(20)
+        replay.extend_shuffled(np.random.default_rng(seed), numbered(*range(10)), numbered(*range(10, 20)))
+        return held(replay)
+
+    assert filled_by(1) == filled_by(1) != filled_by(2)
+    assert sorted(filled_by(1)) == list(range(20))
 
 
 def test_rows_are_kept_whole() -> None:
@@ -88,7 +119,8 @@ RUNS_OF_DAYS = st.lists(st.tuples(st.integers(0, 300), st.integers(16, 40)), min
 def filled(runs: list[tuple[int, int]], capacity: int = 500) -> Replay:
     """A ring that knows some runs of days, each from `first` on."""
     replay = Replay(capacity)
-    replay.extend(*(make_rows(np.arange(first, first + days), seed=first) for first, days in runs))
+    for first, days in runs:
+        replay.extend(make_rows(np.arange(first, first + days), seed=first))
     return replay
 
 
@@ -138,7 +170,8 @@ def test_sampling_an_empty_ring_is_refused() -> None:
 @pytest.mark.parametrize("added", [30, 50, 130])
 def test_a_restored_ring_goes_on_as_the_saved_one(added: int) -> None:
     saved, restored = Replay(50), Replay(50)
-    saved.extend(make_rows(np.arange(added)))
+    for rows in np.split(make_rows(np.arange(added)), range(50, added, 50)):
+        saved.extend(rows)
     restored.load_state(saved.state())
     for replay in (saved, restored):
         replay.extend(make_rows(np.arange(added, added + 30), seed=1))
