@@ -15,14 +15,20 @@ ORDERING = 1e-9  # convictions differ by so little: they decide which stock is b
 def hold_curve(prices: Prices, columns: NDArray[np.int64], slices: Slices, rules: RulesConfig) -> NDArray[np.float64]:
     """Equity of equal shares of the columns, bought like a first purchase and held to the end, [L] of slice 0.
 
-    A column without a price on the day of entry is left out.
+    Bought on the first day from then on on which any of the columns trades; those without a price on that day are left
+    out. Where none ever trades, the capital stays idle.
     """
     days = slices.days[0]
-    entry_price = (prices.open if rules.fill_lag else prices.close)[days[rules.fill_lag], columns]
-    columns, entry_price = columns[np.isfinite(entry_price)], entry_price[np.isfinite(entry_price)]
+    fills = (prices.open if rules.fill_lag else prices.close)[days[:, None], columns]
+    traded = np.isfinite(fills).any(axis=1)
+    traded[: rules.fill_lag] = False
+    if not traded.any():
+        return np.ones(len(days))
+    entry = int(traded.argmax())
+    columns, entry_price = columns[np.isfinite(fills[entry])], fills[entry][np.isfinite(fills[entry])]
     cost = rules.cost_bps / 1e4
     growth = prices.last_close[days[:, None], columns] / (entry_price * (1 + cost))
-    growth[: rules.fill_lag] = 1.0
+    growth[:entry] = 1.0
     growth[-1] *= 1 - cost
     equity: NDArray[np.float64] = growth.mean(axis=1)
     return equity

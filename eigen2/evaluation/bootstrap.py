@@ -34,6 +34,8 @@ def optimal_block_days(returns: Returns) -> float:
     weighted = np.clip(2 * (1 - lag / bandwidth), 0, 1) * covariance[1 : bandwidth + 1]
     slope, level = 2 * (lag * weighted).sum(), covariance[0] + 2 * weighted.sum()
     longest = np.ceil(min(3 * np.sqrt(days), days / 3))
+    if abs(level) < 1e-12 * covariance[0]:
+        return float(longest)
     return float(np.clip((days * (slope / level) ** 2) ** (1 / 3), 1, longest))
 
 

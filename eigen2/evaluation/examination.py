@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from eigen2.config import Config, RulesConfig
 from eigen2.evaluation.baselines import hold_curve, hold_score, matched_ledger
-from eigen2.evaluation.scores import equity_curves, mean_score, score_slices
+from eigen2.evaluation.scores import mean_score, score_slices
 from eigen2.evaluation.slices import whole
 from eigen2.learning.agent import Actions
 from eigen2.market.market import Market
 from eigen2.randomness import DRIVER, stream
+from eigen2.trading.account import account_of
 from eigen2.trading.ledger import ExitReason, Ledger, Slices
 from eigen2.trading.rules import settle
 
@@ -102,13 +103,13 @@ def _segment(
         return settle(prices, slices, actions.conviction, actions.target_pct, rules, config.ddpg.gamma)
 
     ledger = played(rules)
-    curves = {CHAMPION: equity_curves(ledger, prices, rules)[0]} | _hold_curves(market, slices, rules)
+    curves = {CHAMPION: account_of(ledger, prices, rules).equity[0]} | _hold_curves(market, slices, rules)
     figures = {CHAMPION: score_slices(ledger, prices, rules)[0].as_dict()}
     figures |= {other: hold_score(curve).as_dict() for other, curve in curves.items() if other != CHAMPION}
 
     rng = stream(config.run.seed, 0, DRIVER, f"random agents on {name}")
     random = matched_ledger(market, ledger, rules, RANDOM_AGENTS, rng)
-    random_curves = equity_curves(random, prices, rules)
+    random_curves = account_of(random, prices, rules).equity
     curves[RANDOM] = random_curves.mean(axis=0)
     figures[RANDOM] = mean_score(score_slices(random, prices, rules))
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from eigen2.config import RulesConfig
 from eigen2.market.market import Prices
+from eigen2.trading.account import Account, account_of
 from eigen2.trading.ledger import Ledger
 
 TRADING_DAYS_A_YEAR = 252
@@ -23,45 +24,17 @@ class Score:
     win_rate: float  # share of trades with a gain, 0..1
     avg_trade_duration: float  # days
     num_trades: int
-    exposure: float  # mean share of the capital invested, 0..1
-    turnover: float  # capital bought over the slice, in units of the capital
+    exposure: float  # mean share of the equity invested at the close, 0..1
+    turnover: float  # sum of all purchases, each as a share of the equity at its decision
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
 
 
-def position_share(ledger: Ledger, rules: RulesConfig) -> NDArray[np.float64]:
-    """Share of one unit of capital given to each purchase, [K, D].
-
-    coefficient / (max_coefficient * days a position may overlap others), so all open positions together never exceed
-    the capital. Bought at an open and sold at a close, a position overlaps one day more than it is held.
-    """
-    overlapping = rules.max_holding_period + rules.fill_lag
-    return ledger.coefficient / (rules.max_coefficient * overlapping)
-
-
-def equity_curves(ledger: Ledger, prices: Prices, rules: RulesConfig) -> NDArray[np.float64]:
-    """Value of one unit of capital at the close of each day, [K, L]; open positions at the last known close."""
-    bought = np.nonzero(ledger.bought)
-    share, first = position_share(ledger, rules)[bought], ledger.slices.starts[bought[0]]
-    entry, held = ledger.entry_day[bought], ledger.days_held[bought]
-    realised, unrealised = np.zeros((2, len(ledger.slices.starts), ledger.slices.length))
-    np.add.at(realised, (bought[0], entry + held - first), share * ledger.gain_pct[bought] / 100)
-    # of each position a row for each day on which it is open at the close
-    position = np.repeat(np.arange(len(held)), held)
-    day = entry[position] + np.arange(len(position)) - np.repeat(held.cumsum() - held, held)
-    marks = prices.last_close[day, ledger.stock[bought][position]]
-    gain = _net_gain(marks, ledger.entry_price[bought][position], rules)
-    np.add.at(unrealised, (bought[0][position], day - first[position]), share[position] * gain)
-    equity: NDArray[np.float64] = 1 + realised.cumsum(axis=1) + unrealised
-    return equity
-
-
 def score_slices(ledger: Ledger, prices: Prices, rules: RulesConfig) -> list[Score]:
     """The score of each slice of a ledger."""
-    curves = equity_curves(ledger, prices, rules)
-    share = position_share(ledger, rules)
-    return [_score(ledger, share, curves[k], k) for k in range(len(curves))]
+    account = account_of(ledger, prices, rules)
+    return [_score(ledger, account, k) for k in range(len(account.equity))]
 
 
 def mean_score(scores: list[Score]) -> dict[str, float]:
@@ -95,24 +68,18 @@ def sharpe_ratios(returns: NDArray[np.float64]) -> NDArray[np.float64]:
     return _yearly_ratios(returns, returns.std(axis=-1, ddof=1))
 
 
-def _score(ledger: Ledger, share: NDArray[np.float64], equity: NDArray[np.float64], k: int) -> Score:
+def _score(ledger: Ledger, account: Account, k: int) -> Score:
     bought = ledger.bought[k]
     held = ledger.days_held[k][bought]
     trades = int(bought.sum())
     return Score(
-        **curve_figures(equity),
+        **curve_figures(account.equity[k]),
         win_rate=float((ledger.gain_pct[k][bought] > 0).mean()) if trades else 0.0,
         avg_trade_duration=float(held.mean()) if trades else 0.0,
         num_trades=trades,
-        exposure=float((share[k][bought] * held).sum() / ledger.slices.length),
-        turnover=float(share[k].sum()),
+        exposure=float((account.invested[k] / account.equity[k]).mean()),
+        turnover=float(account.share[k].sum()),
     )
-
-
-def _net_gain(marks: NDArray[np.float64], entry_price: NDArray[np.float64], rules: RulesConfig) -> NDArray[np.float64]:
-    """Gains of positions that are still open: the cost of buying is paid, that of selling not yet."""
-    gain: NDArray[np.float64] = marks / (entry_price * (1 + rules.cost_bps / 1e4)) - 1
-    return gain
 
 
 def _yearly_ratios(returns: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:

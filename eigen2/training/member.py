@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eigen2.arrays import Arrays
 from eigen2.config import Config
 from eigen2.errors import RunError
-from eigen2.evaluation.scores import daily_returns, equity_curves, mean_score, score_slices
+from eigen2.evaluation.scores import daily_returns, mean_score, score_slices
 from eigen2.evaluation.slices import mean_of_worst, whole
 from eigen2.evolution.operators import mutate
 from eigen2.evolution.plan import Champion, Cross, Keep, Mutate, Recipe
@@ -21,6 +21,7 @@ from eigen2.learning.judgement import Judgement, Lesson, agreement, lesson_of
 from eigen2.learning.replay import BatchShape, Sample, rows_of
 from eigen2.market.market import Market
 from eigen2.randomness import stream, torch_seed
+from eigen2.trading.account import account_of
 from eigen2.trading.ledger import Ledger, Slices
 from eigen2.trading.rules import settle
 
@@ -89,7 +90,7 @@ class Member:
             validation_fitness=mean_of_worst(checked.fitness, worst),
             validation=mean_score(score_slices(checked, self._prices, self._config.rules)),
             importance=policy.on(validation).attention,
-            validation_returns=daily_returns(equity_curves(once, self._prices, self._config.rules)[0]),
+            validation_returns=daily_returns(account_of(once, self._prices, self._config.rules).equity[0]),
         )
         return outcome, rows_of(played)
 

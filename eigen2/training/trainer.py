@@ -189,7 +189,7 @@ class Trainer:
         self._checkpoint_s = clock.seconds["time/checkpoint"]
 
     def _play(self, generation: int) -> tuple[list[Outcome], int]:
-        """All members play; their transitions go to the replay buffer, shuffled so that no member is overwritten first."""
+        """All members play; the replay buffer takes their transitions, in random order."""
         crew, slices = self._crew, training_slices(self._market, self._config, generation)
         told = self._telling("play", generation)
         outcomes = crew.each(
