@@ -60,4 +60,5 @@ def make_market(
             holdout=Span(days - holdout_days, days - 1),
         ),
         closes_only=False,
+        periods_per_year=252.0,
     )

@@ -149,7 +149,7 @@ def final_figures(config: Config, market: Market, champion: Arrays) -> dict[str,
     actions = agent.act(slices)
     prices = market.stock_prices
     ledger = settle(prices, slices, actions.conviction, actions.target_pct, config.rules, config.ddpg.gamma)
-    figures = score_slices(ledger, prices, config.rules)[0].as_dict()
+    figures = score_slices(ledger, prices, config.rules, market.periods_per_year)[0].as_dict()
     return {
         "final/win_rate": figures["win_rate"],
         "final/avg_trade_duration": figures["avg_trade_duration"],

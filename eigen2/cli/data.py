@@ -30,7 +30,7 @@ def _check(args: argparse.Namespace) -> int:
     }
     for name, span in spans.items():
         first, last = market.dates[span.first], market.dates[span.last]
-        console.print(f"{name}: {span.days} days, {first} to {last}", highlight=False)
+        console.print(f"{name}: {span.days} {market.bar_unit}, {first} to {last}", highlight=False)
     return 0
 
 

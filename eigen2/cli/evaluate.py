@@ -85,7 +85,7 @@ def _tell(assessment: Assessment, folder: RunFolder, console: Console) -> None:
         "",
         *sentences[1:],
         "",
-        results_table(results),
+        results_table(results, assessment.periods_per_year, assessment.bar_unit),
         "",
         judgement_table(assessment),
     )
@@ -99,7 +99,7 @@ def _tell(assessment: Assessment, folder: RunFolder, console: Console) -> None:
 def _plot_holdout(segment: Segment, market: Market, out: Path) -> None:
     dates = market.dates[segment.days]
     curves = {name: (dates, curve) for name, curve in segment.curves.items()}
-    plot_equity(curves, f"One unit of capital on the {segment.name} days", out)
+    plot_equity(curves, f"One unit of capital on the {segment.name} {market.bar_unit}", out)
 
 
 def _final_figures(validation: Segment) -> dict[str, float | int | str]:

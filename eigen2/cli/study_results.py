@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console, RenderableType
+from rich.table import Table
 
 from eigen2.errors import RunError
 from eigen2.evaluation.assessment import Uncertainty, uncertainty
@@ -30,10 +31,11 @@ SPREAD: dict[str, Callable[[list[float]], np.floating]] = {"median": np.median, 
 
 def tell_windows(folders: Sequence[RunFolder], folder: Path, console: Console) -> None:
     """Print verdict and table of successive windows; write them, and the stitched equity, into the study's folder."""
-    tested = [_evaluation(run)["segments"][HOLDOUT] for run in folders]
+    evaluations = [_evaluation(run) for run in folders]
+    tested, yearly = [found["segments"][HOLDOUT] for found in evaluations], evaluations[0]["periods_per_year"]
     dates, curves = _holdouts(folders)
-    sure = _uncertainty(curves)
-    figures = {name: curve_figures(curve) for name, curve in curves.items()}
+    sure = _uncertainty(curves, yearly)
+    figures = {name: curve_figures(curve, yearly) for name, curve in curves.items()}
     results: list[Result] = [
         (name, window["last_date"], score)  # a heading as narrow as the names below it
         for window in tested
@@ -45,9 +47,10 @@ def tell_windows(folders: Sequence[RunFolder], folder: Path, console: Console) -
     windows = [{"run": run.name, **window} for run, window in zip(folders, tested, strict=True)]
     study = {"windows": windows, "stitched": {"figures": figures, **asdict(sure)}, "verdict": sentences}
     _write_equity(dates, curves, folder / "equity.csv")
-    title = f"{len(folders)} windows of test days, trained anew before each"
+    title = f"{len(folders)} windows of test {evaluations[0]['bar_unit']}, trained anew before each"
     plot_equity({name: (dates, curve) for name, curve in curves.items()}, title, folder / "equity.png")
-    _tell(sentences, results, study, folder, console)
+    table = results_table(results, yearly, evaluations[0]["bar_unit"])
+    _tell(sentences, table, study, folder, console)
 
 
 def tell_seeds(folders: Sequence[RunFolder], folder: Path, console: Console) -> None:
@@ -67,7 +70,9 @@ def tell_seeds(folders: Sequence[RunFolder], folder: Path, console: Console) -> 
         f"On hold-out their champions earned {returns['median']:.1f} % in the median, {returns['lowest']:.1f} % to "
         f"{returns['highest']:.1f} %: so much is owed to the seed alone.",
     ]
-    _tell(sentences, results, {"seeds": evaluations, "spread": spread, "verdict": sentences}, folder, console)
+    first = next(iter(evaluations.values()))
+    table = results_table(results, first["periods_per_year"], first["bar_unit"])
+    _tell(sentences, table, {"seeds": evaluations, "spread": spread, "verdict": sentences}, folder, console)
 
 
 def _spread(scores: Sequence[Figures]) -> dict[str, Figures]:
@@ -88,10 +93,10 @@ def _baselines(evaluations: dict[str, dict[str, Any]], segment: str) -> dict[str
     }
 
 
-def _uncertainty(curves: Curves) -> Uncertainty:
+def _uncertainty(curves: Curves, periods_per_year: float) -> Uncertainty:
     returns = {name: daily_returns(curve) for name, curve in curves.items()}
     others = {name: other[None] for name, other in returns.items() if name != CHAMPION}
-    return uncertainty(returns[CHAMPION], others, stream(0, 0, DRIVER, "bootstrap of windows"))
+    return uncertainty(returns[CHAMPION], others, stream(0, 0, DRIVER, "bootstrap of windows"), periods_per_year)
 
 
 def _evaluation(run: RunFolder) -> dict[str, Any]:
@@ -122,10 +127,8 @@ def _write_equity(dates: NDArray[np.datetime64], curves: Curves, path: Path) -> 
     write_atomically(path, text.getvalue().encode())
 
 
-def _tell(
-    sentences: Sequence[str], results: Sequence[Result], study: dict[str, Any], folder: Path, console: Console
-) -> None:
-    told: tuple[RenderableType, ...] = (sentences[0], "", *sentences[1:], "", results_table(results))
+def _tell(sentences: Sequence[str], table: Table, study: dict[str, Any], folder: Path, console: Console) -> None:
+    told: tuple[RenderableType, ...] = (sentences[0], "", *sentences[1:], "", table)
     write_atomically(folder / "results.txt", plain_text(*told).encode())
     write_atomically(folder / "study.json", f"{json.dumps(study, indent=1, allow_nan=False)}\n".encode())
     for part in told:

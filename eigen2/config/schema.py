@@ -45,7 +45,18 @@ class DataConfig(Section):
     context: tuple[str, ...] | None = Field(
         None, description="columns that are only observed; none: names that start with ^, and what is not investable"
     )
-    index: str | None = Field(None, description="column of the index baseline; none: the first context column")
+    index: str | None = Field(
+        None,
+        description="column of the index baseline; none: the first context column that starts with ^, else the first "
+        "of data.context",
+    )
+    periods_per_year: float | None = Field(
+        None,
+        gt=0,
+        le=366,
+        description="bars in a year, by which Sharpe and Sortino ratios are annualised; none: counted from the dates "
+        "(252 for exchange days, 365 for every day, 52 for weeks, 12 for months)",
+    )
     last_date: date | None = Field(None, description="days after it are not read; none: all days of the source")
     max_spike_pct: float = Field(
         60.0, gt=0, description="a daily move beyond this, in % of the price, is reported as a spike"
@@ -76,7 +87,7 @@ class SplitsConfig(Section):
 
 
 class RulesConfig(Section):
-    """The rules of trading and of reward."""
+    """The rules of trading and of reward. A day is one bar of the data, also where bars are weeks or months."""
 
     fill: Literal["next_open", "close"] = Field(
         "next_open",

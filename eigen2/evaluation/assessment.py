@@ -13,7 +13,7 @@ from eigen2.evaluation.bootstrap import (
     probability_of_beating,
     resampled_days,
 )
-from eigen2.evaluation.examination import CHAMPION, HOLD, INDEX, RANDOM, VALIDATION, Segment
+from eigen2.evaluation.examination import CHAMPION, RANDOM, VALIDATION, Segment
 from eigen2.evaluation.overfitting import DeflatedSharpe, Overfitting, deflated_sharpe, distinct, overfitting
 from eigen2.evaluation.scores import daily_returns, sharpe_ratios
 from eigen2.market.market import Market
@@ -52,10 +52,13 @@ class Candidates:
 class Assessment:
     """All that evaluation.json tells but the verdict.
 
-    segments: name -> dates, days, figures by name, and the fields of `Uncertainty`; costs: basis points a side ->
-    segment -> figures. deflated_sharpe and overfitting are None where the run kept no candidates to tell them from.
+    periods_per_year: bars in a year; bar_unit: `days`, or `bars` where they are not days. segments: name -> dates,
+    bars, figures by name, and the fields of `Uncertainty`; costs: basis points a side -> segment -> figures.
+    deflated_sharpe and overfitting are None where the run kept no candidates to tell them from.
     """
 
+    periods_per_year: float
+    bar_unit: str
     holdout_openings: int
     candidates: Candidates
     segments: dict[str, "SegmentAssessment"]
@@ -90,12 +93,14 @@ def assess(
     counts = Candidates(_count(candidates), _count(different), sweep_trials)
     returns = {segment.name: daily_returns(segment.curves[CHAMPION]) for segment in segments}
     return Assessment(
+        periods_per_year=market.periods_per_year,
+        bar_unit=market.bar_unit,
         holdout_openings=holdout_openings,
         candidates=counts,
         segments={segment.name: _segment(segment, market, seed) for segment in segments},
         deflated_sharpe=None
         if different is None
-        else deflated_sharpe(returns[VALIDATION], different, counts.distinct * sweep_trials),
+        else deflated_sharpe(returns[VALIDATION], different, counts.distinct * sweep_trials, market.periods_per_year),
         overfitting=None if different is None else overfitting(different),
         costs={
             f"{cost:g}": {segment.name: segment.at_cost[cost] for segment in segments} for cost in segments[0].at_cost
@@ -103,13 +108,15 @@ def assess(
     )
 
 
-def uncertainty(returns: Returns, others: dict[str, Returns], rng: np.random.Generator) -> Uncertainty:
+def uncertainty(
+    returns: Returns, others: dict[str, Returns], rng: np.random.Generator, periods_per_year: float
+) -> Uncertainty:
     """Intervals of the figures of `returns` [T], and the probability of earning more than each other [R, T]."""
     block_days = optimal_block_days(returns)
     resamples = resampled_days(len(returns), block_days, REPLICATES, rng)
     drawn = returns[resamples]
     intervals = {
-        "sharpe_ratio": interval(sharpe_ratios(drawn), LEVEL),
+        "sharpe_ratio": interval(sharpe_ratios(drawn, periods_per_year), LEVEL),
         "total_return_pct": interval(100 * np.expm1(np.log1p(drawn).sum(axis=1)), LEVEL),
     }
     beats = {name: probability_of_beating(returns, rivals, resamples) for name, rivals in others.items()}
@@ -117,12 +124,11 @@ def uncertainty(returns: Returns, others: dict[str, Returns], rng: np.random.Gen
 
 
 def _segment(segment: Segment, market: Market, seed: int) -> SegmentAssessment:
-    others = {name: segment.curves[name][None] for name in (HOLD, INDEX) if name in segment.curves}
+    others = {name: curve[None] for name, curve in segment.curves.items() if name not in (CHAMPION, RANDOM)}
     others[RANDOM] = segment.random_curves
     rivals = {name: daily_returns(curves) for name, curves in others.items()}
-    sure = uncertainty(
-        daily_returns(segment.curves[CHAMPION]), rivals, stream(seed, 0, DRIVER, f"bootstrap of {segment.name}")
-    )
+    rng = stream(seed, 0, DRIVER, f"bootstrap of {segment.name}")
+    sure = uncertainty(daily_returns(segment.curves[CHAMPION]), rivals, rng, market.periods_per_year)
     dates = market.dates[segment.days]
     return SegmentAssessment(
         **vars(sure),

@@ -34,10 +34,10 @@ def hold_curve(prices: Prices, columns: NDArray[np.int64], slices: Slices, rules
     return equity
 
 
-def hold_score(equity: NDArray[np.float64]) -> Score:
+def hold_score(equity: NDArray[np.float64], periods_per_year: float) -> Score:
     """The score of a curve that is one long position."""
     return Score(
-        **curve_figures(equity),
+        **curve_figures(equity, periods_per_year),
         win_rate=float(equity[-1] > 1),
         avg_trade_duration=float(len(equity) - 1),
         num_trades=1,

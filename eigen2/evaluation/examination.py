@@ -18,7 +18,7 @@ from eigen2.trading.ledger import ExitReason, Ledger, Slices
 from eigen2.trading.rules import settle
 
 RANDOM_AGENTS = 200
-CHAMPION, HOLD, INDEX, RANDOM = "champion", "buy and hold", "index", "random agent"
+CHAMPION, HOLD, RANDOM = "champion", "buy and hold", "random agent"
 VALIDATION, HOLDOUT = "validation", "hold-out"
 
 
@@ -96,7 +96,7 @@ def _segment(
     act: Callable[[Slices], Actions],
     costs_bps: Sequence[float],
 ) -> Segment:
-    rules, prices = config.rules, market.stock_prices
+    rules, prices, yearly = config.rules, market.stock_prices, market.periods_per_year
     actions = act(slices)
 
     def played(rules: RulesConfig) -> Ledger:
@@ -104,22 +104,22 @@ def _segment(
 
     ledger = played(rules)
     curves = {CHAMPION: account_of(ledger, prices, rules).equity[0]} | _hold_curves(market, slices, rules)
-    figures = {CHAMPION: score_slices(ledger, prices, rules)[0].as_dict()}
-    figures |= {other: hold_score(curve).as_dict() for other, curve in curves.items() if other != CHAMPION}
+    figures = {CHAMPION: score_slices(ledger, prices, rules, yearly)[0].as_dict()}
+    figures |= {other: hold_score(curve, yearly).as_dict() for other, curve in curves.items() if other != CHAMPION}
 
     rng = stream(config.run.seed, 0, DRIVER, f"random agents on {name}")
     random = matched_ledger(market, ledger, rules, RANDOM_AGENTS, rng)
     random_curves = account_of(random, prices, rules).equity
     curves[RANDOM] = random_curves.mean(axis=0)
-    figures[RANDOM] = mean_score(score_slices(random, prices, rules))
+    figures[RANDOM] = mean_score(score_slices(random, prices, rules, yearly))
 
     dearer = {cost: rules.model_copy(update={"cost_bps": cost}) for cost in costs_bps}
-    at_cost = {cost: score_slices(played(other), prices, other)[0].as_dict() for cost, other in dearer.items()}
+    at_cost = {cost: score_slices(played(other), prices, other, yearly)[0].as_dict() for cost, other in dearer.items()}
     return Segment(name, slices.days[0], ledger, curves, random_curves, figures, at_cost)
 
 
 def _hold_curves(market: Market, slices: Slices, rules: RulesConfig) -> dict[str, NDArray[np.float64]]:
     curves = {HOLD: hold_curve(market.prices, market.stocks, slices, rules)}
-    if market.index is not None:
-        curves[INDEX] = hold_curve(market.prices, np.array([market.index]), slices, rules)
+    if market.index is not None and market.index_label is not None:
+        curves[market.index_label] = hold_curve(market.prices, np.array([market.index]), slices, rules)
     return curves

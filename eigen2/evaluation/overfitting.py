@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from eigen2.evaluation.scores import TRADING_DAYS_A_YEAR, sharpe_ratios
+from eigen2.evaluation.scores import sharpe_ratios
 
 Returns = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ class DeflatedSharpe:
     """The chance that a Sharpe ratio is more than the luck of the best of many trials.
 
     probability: of a true Sharpe ratio above `expected_best_sharpe`, the one to expect of the best of as many trials
-    without skill; both ratios a year. days: length of the returns; trials: how many were counted.
+    without skill; both ratios a year. days: length of the returns in bars; trials: how many were counted.
     """
 
     probability: float
@@ -43,15 +43,15 @@ class Overfitting:
     blocks: int
 
 
-def deflated_sharpe(chosen: Returns, candidates: Returns, trials: int) -> DeflatedSharpe:
+def deflated_sharpe(chosen: Returns, candidates: Returns, trials: int, periods_per_year: float) -> DeflatedSharpe:
     """Bailey and Lopez de Prado (2014), The Deflated Sharpe Ratio, of the `chosen` returns [T].
 
     candidates: [N, T] returns of different candidates, whose Sharpe ratios tell how widely trials differ;
-    trials: how many independent ones there were, at least N.
+    trials: how many independent ones there were, at least N; periods_per_year: bars in a year.
     """
-    yearly = sqrt(TRADING_DAYS_A_YEAR)
-    sharpe = float(sharpe_ratios(chosen)) / yearly
-    spread = float(np.var(sharpe_ratios(candidates) / yearly, ddof=1)) if len(candidates) > 1 else 0.0
+    yearly = sqrt(periods_per_year)
+    sharpe = float(sharpe_ratios(chosen, 1))
+    spread = float(np.var(sharpe_ratios(candidates, 1), ddof=1)) if len(candidates) > 1 else 0.0
     best = expected_best_sharpe(spread, trials)
     skewness, kurtosis = moments(chosen)
     probability = probabilistic_sharpe(sharpe, best, len(chosen), skewness, kurtosis)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from eigen2.evaluation.assessment import Assessment, Figures, SegmentAssessment, Uncertainty
-from eigen2.evaluation.examination import CHAMPION, HOLD, HOLDOUT, INDEX, RANDOM, VALIDATION
+from eigen2.evaluation.examination import CHAMPION, HOLD, HOLDOUT, RANDOM, VALIDATION
 
 MIN_DEFLATED_SHARPE = 0.95  # the usual level of a test (Bailey and Lopez de Prado 2014)
 MAX_OVERFITTING = 0.5  # from there on choosing the best of one half says nothing, or worse, of the other
@@ -58,13 +58,13 @@ def shortcomings(assessment: Assessment) -> list[str]:
         )
     if overfitting is not None and overfitting.probability >= MAX_OVERFITTING:
         found.append(
-            "who does best on one half of the validation days does no better than most on the other "
+            f"who does best on one half of the validation {assessment.bar_unit} does no better than most on the other "
             f"(probability of overfitting {_percent(overfitting.probability)}, "
             f"below {_percent(MAX_OVERFITTING)} asked)"
         )
     if beats_random < MIN_BEATS_RANDOM:
         found.append(
-            "on hold-out days it did not clearly earn more than random agents who trade as much "
+            f"on hold-out {assessment.bar_unit} it did not clearly earn more than random agents who trade as much "
             f"({_percent(beats_random)} sure, {_percent(MIN_BEATS_RANDOM)} asked)"
         )
     return found
@@ -76,8 +76,8 @@ def _verdict(assessment: Assessment) -> str:
         return f"{NO_EVIDENCE}: {'; '.join(found)}."
     beats = assessment.segments[HOLDOUT].beats
     return (
-        f"{EVIDENCE}: on days that chose nothing the champion earned more than random agents who trade as much "
-        f"({_percent(beats[RANDOM])} sure), and its choice on validation survives what luck explains."
+        f"{EVIDENCE}: on {assessment.bar_unit} that chose nothing the champion earned more than random agents who "
+        f"trade as much ({_percent(beats[RANDOM])} sure), and its choice on validation survives what luck explains."
         + ("" if beats[HOLD] >= 0.5 else " Buying and holding the same stocks earned more all the same.")
     )
 
@@ -88,14 +88,14 @@ def _choice(assessment: Assessment) -> Iterator[str]:
         sweep = f" in each of {counts.sweep_trials} trials of a sweep" if counts.sweep_trials > 1 else ""
         yield (
             f"The champion was chosen on validation, where {counts.total} candidates{sweep} were looked at "
-            f"({counts.distinct} that differ): Sharpe ratio {deflated.sharpe_ratio:.2f} on {deflated.days} days, where "
-            f"the best of {deflated.trials} without skill may be expected to have {deflated.expected_best_sharpe:.2f}; "
-            f"deflated Sharpe ratio {deflated.probability:.2f}."
+            f"({counts.distinct} that differ): Sharpe ratio {deflated.sharpe_ratio:.2f} on "
+            f"{deflated.days} {assessment.bar_unit}, where the best of {deflated.trials} without skill may be "
+            f"expected to have {deflated.expected_best_sharpe:.2f}; deflated Sharpe ratio {deflated.probability:.2f}."
         )
     if overfitting is not None:
         yield (
             f"Probability of backtest overfitting: {_percent(overfitting.probability)} "
-            f"over {overfitting.splits} ways to halve the validation days."
+            f"over {overfitting.splits} ways to halve the validation {assessment.bar_unit}."
         )
 
 
@@ -125,7 +125,7 @@ def _result(name: str, segment: SegmentAssessment) -> str:
 
 
 def _other(name: str) -> str:
-    return {HOLD: "buy and hold", INDEX: "the index", RANDOM: "random agents who trade as much"}[name]
+    return {HOLD: "buy and hold", RANDOM: "random agents who trade as much"}.get(name, f"the {name}")
 
 
 def _openings(assessment: Assessment) -> str:

@@ -12,6 +12,7 @@ from rapidfuzz import process
 from eigen2.config.schema import Config, DataConfig, FeaturesConfig, SplitsConfig
 from eigen2.errors import ConfigError, DataError
 from eigen2.market.bars import Bars
+from eigen2.market.calendar import periods_per_year
 from eigen2.market.cleaning import DataReport, clean, first_and_last
 from eigen2.market.indicators import compute
 from eigen2.market.market import Market, Prices, Span, Splits
@@ -76,6 +77,7 @@ def market_from_bars(
         feature_names=(*features.features, OBSERVED),
         splits=spans,
         closes_only=chosen.closes_only,
+        periods_per_year=data.periods_per_year or periods_per_year(chosen.dates),
     )
     return market, report
 
@@ -111,7 +113,7 @@ def _choose(bars: Bars, data: DataConfig) -> _Choice:
         raise ConfigError(f"no column of {bars.source} may be bought: set data.investable")
     columns = [c for c, name in enumerate(names) if name in {*investable, *context}]
     stocks = [c for c in columns if names[c] in set(investable)]
-    return _Choice(columns, stocks, _index_of(data.index, [names[c] for c in columns], context, bars))
+    return _Choice(columns, stocks, _index_of(data, [names[c] for c in columns], context, bars))
 
 
 def _sides(names: tuple[str, ...], data: DataConfig) -> tuple[list[str], list[str]]:
@@ -123,9 +125,15 @@ def _sides(names: tuple[str, ...], data: DataConfig) -> tuple[list[str], list[st
     return [name for name in names if name not in context], list(context)
 
 
-def _index_of(index: str | None, chosen: list[str], context: list[str], bars: Bars) -> int | None:
+def _index_of(data: DataConfig, chosen: list[str], context: list[str], bars: Bars) -> int | None:
+    """The configured index, else the first context column that starts with ^, else the first of `data.context`.
+
+    A column that is context only because it is not investable is a stock, and no index.
+    """
+    index = data.index
     if index is None:
-        return bars.columns.index(context[0]) if context else None
+        named = [*(name for name in context if name.startswith("^")), *(data.context or ())]
+        return bars.columns.index(named[0]) if named else None
     _known("data.index", (index,), bars.columns, bars.source)
     if index not in chosen:
         raise ConfigError(f"data.index is {index}, which is neither in data.investable nor in data.context")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eigen2.market.calendar import steps_in_days
+
 
 @dataclass(frozen=True)
 class Prices:
@@ -58,6 +60,7 @@ class Market:
     dates: [T] datetime64[D]; columns: C names; stocks: [S] column numbers that may be bought.
     features: [T, C, F] float32, zero where a column is unseen; the last one, `observed`, is 1 where it is seen.
     index: column number of the index baseline, or None. closes_only: open = high = low = close.
+    periods_per_year: bars in a year, by which figures are annualised.
     """
 
     dates: NDArray[np.datetime64]
@@ -69,6 +72,17 @@ class Market:
     feature_names: tuple[str, ...]
     splits: Splits
     closes_only: bool
+    periods_per_year: float
+
+    @property
+    def bar_unit(self) -> str:
+        """Name of a number of bars in reports: days where most bars are one day apart, else bars."""
+        return "days" if np.median(steps_in_days(self.dates)) <= 1 else "bars"
+
+    @property
+    def index_label(self) -> str | None:
+        """Name of the index baseline in tables and plots, with its column; None where there is no index."""
+        return None if self.index is None else f"index {self.columns[self.index]}"
 
     @property
     def observed(self) -> NDArray[np.bool_]:

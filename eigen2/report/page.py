@@ -14,15 +14,14 @@ from eigen2.report.charts import family_figure, importance_figure, population_fi
 from eigen2.report.family import Family, champion_of, family_of
 from eigen2.report.months import Year, monthly_returns
 from eigen2.report.plots import equity_figure
-from eigen2.report.records import CHAMPION, HOLDOUT, VALIDATION, Birth, Curve, Number, RunRecord, Trade
+from eigen2.report.records import CHAMPION, HOLDOUT, RANDOM, VALIDATION, Birth, Curve, Number, RunRecord, Trade
 from eigen2.report.svg import for_pages, svg_of
-from eigen2.report.tables import COLUMNS
+from eigen2.report.tables import COLUMNS, columns_in
 
 STOCKS_SHOWN = 5  # on the price charts
 COLUMNS_SHOWN = 30  # in the chart of column importance
 EQUITY_INCHES = (9.0, 5.4)
 COST_FIGURES = ("total_return_pct", "sharpe_ratio", "max_drawdown_pct")
-COMPARED = (CHAMPION, "buy and hold", "index")  # whose months are shown
 SPLITS = (HOLDOUT, VALIDATION)  # in the order of the page
 STRONGEST_SHADE_PCT = 10.0  # monthly return from which a cell has the full colour
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -49,7 +48,7 @@ def page_of(run: RunRecord) -> str:
         splits=SPLITS,
         holdout=HOLDOUT,
         validation=VALIDATION,
-        columns=COLUMNS,
+        columns=columns_in(run.evaluation.bar_unit),
         cost_columns=[column for column in COLUMNS if column.figure in COST_FIGURES],
         months=[(split, name, year) for split in SPLITS for name, year in _months(run.equity[split])],
         champion=champion,
@@ -142,7 +141,7 @@ def _equity_text(run: RunRecord, split: str) -> str:
 
 
 def _months(curves: Mapping[str, Curve]) -> list[tuple[str, Year]]:
-    return [(name, year) for name in COMPARED if name in curves for year in monthly_returns(*curves[name])]
+    return [(name, year) for name, curve in curves.items() if name != RANDOM for year in monthly_returns(*curve)]
 
 
 def _trade_counts(trades: list[Trade]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ Figures = dict[str, Number]
 Curve = tuple[NDArray[np.datetime64], NDArray[np.float64]]
 Rows = Sequence[Mapping[str, Any]]
 
-VALIDATION, HOLDOUT, CHAMPION = "validation", "hold-out", "champion"
+VALIDATION, HOLDOUT, CHAMPION, RANDOM = "validation", "hold-out", "champion", "random agent"
 
 
 class Record(BaseModel):
@@ -73,6 +73,8 @@ class OverfittingRecord(Record):
 class Evaluation(Record):
     """evaluation.json; costs: basis points a side -> split -> the champion's figures."""
 
+    periods_per_year: FiniteFloat
+    bar_unit: str
     holdout_openings: int
     candidates: CandidatesRecord
     segments: dict[Literal["validation", "hold-out"], SegmentRecord]

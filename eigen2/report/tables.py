@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from rich import box
@@ -34,21 +34,29 @@ COLUMNS = (
     Column("max\ndrawdown %", "max_drawdown_pct", 1, 1),
     Column("win\nrate %", "win_rate", 100, 0),
     Column("\ntrades", "num_trades", 1, 0),
-    Column("days\nheld", "avg_trade_duration", 1, 0),
+    Column("bars\nheld", "avg_trade_duration", 1, 0),
     Column("expo-\nsure %", "exposure", 100, 0),
     Column("turn-\nover", "turnover", 1, 1),
 )
 
 
-def results_table(rows: Sequence[Result]) -> Table:
-    """A table of (name, segment, figures), grouped by segment in the order given.
+def columns_in(bar_unit: str) -> tuple[Column, ...]:
+    """The columns of a table whose bars are called `bar_unit`."""
+    return tuple(replace(column, heading=column.heading.replace("bars", bar_unit)) for column in COLUMNS)
+
+
+def results_table(rows: Sequence[Result], periods_per_year: float, bar_unit: str) -> Table:
+    """A table of (name, segment, figures), grouped by segment in the order given; below it how ratios are annualised.
 
     Figures are those of a score (`Score.as_dict`): pct figures in %, win_rate and exposure as shares; one that is
     missing or not finite is shown as a dash.
     """
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    caption = f"Sharpe and Sortino ratios are annualised: {periods_per_year:g} {bar_unit} a year"
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, caption=caption, caption_justify="left"
+    )
     table.add_column("", no_wrap=True)
-    for column in COLUMNS:
+    for column in columns_in(bar_unit):
         table.add_column(Text(column.heading), justify="right", no_wrap=True)
     for segment, results in groupby(rows, key=lambda row: row[1]):
         table.add_row(Text(segment, style="bold"))
@@ -56,11 +64,6 @@ def results_table(rows: Sequence[Result]) -> Table:
             table.add_row(Text(f" {name}"), *_cells(figures))
         table.add_section()
     return table
-
-
-def results_text(rows: Sequence[Result]) -> str:
-    """The same table as plain text, for a file."""
-    return plain_text(results_table(rows))
 
 
 def plain_text(*parts: RenderableType) -> str:

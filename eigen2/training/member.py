@@ -88,7 +88,9 @@ class Member:
             fitness=mean_of_worst(played.fitness, worst),
             validation_scores=checked.fitness,
             validation_fitness=mean_of_worst(checked.fitness, worst),
-            validation=mean_score(score_slices(checked, self._prices, self._config.rules)),
+            validation=mean_score(
+                score_slices(checked, self._prices, self._config.rules, self._market.periods_per_year)
+            ),
             importance=policy.on(validation).attention,
             validation_returns=daily_returns(account_of(once, self._prices, self._config.rules).equity[0]),
         )

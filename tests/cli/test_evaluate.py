@@ -69,7 +69,17 @@ def folder(config: Config) -> RunFolder:
     return trained(named(config, "first"))
 
 
-KEYS = ("holdout_openings", "candidates", "segments", "deflated_sharpe", "overfitting", "costs", "verdict")
+KEYS = (
+    "periods_per_year",
+    "bar_unit",
+    "holdout_openings",
+    "candidates",
+    "segments",
+    "deflated_sharpe",
+    "overfitting",
+    "costs",
+    "verdict",
+)
 
 
 def test_an_evaluation_tells_everything(folder: RunFolder) -> None:
@@ -77,7 +87,7 @@ def test_an_evaluation_tells_everything(folder: RunFolder) -> None:
     assert tuple(found) == KEYS
     assert found["candidates"]["total"] == 4
     assert found["segments"].keys() == {"validation", "hold-out"}
-    assert found["segments"]["hold-out"]["beats"].keys() == {"buy and hold", "index", "random agent"}
+    assert found["segments"]["hold-out"]["beats"].keys() == {"buy and hold", "index ^I", "random agent"}
     assert found["costs"].keys() == {"0", "5", "20"}
     assert found["costs"]["5"]["hold-out"] == found["segments"]["hold-out"]["figures"]["champion"]
     assert folder.results.read_text(encoding="utf-8").startswith(found["verdict"][0][:40])

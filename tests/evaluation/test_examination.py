@@ -59,7 +59,7 @@ def test_random_agents_trade_as_much_as_the_champion(seed: int, fill: str, min_t
     np.testing.assert_array_equal(agents.target_pct[bought], np.repeat(champion.target_pct, 60, axis=0)[bought])
 
     prices = MARKET.stock_prices
-    mine, theirs = score_slices(champion, prices, rules)[0], score_slices(agents, prices, rules)
+    (mine,), theirs = (score_slices(ledger, prices, rules, 252) for ledger in (champion, agents))
     assert [score.turnover for score in theirs] == pytest.approx([mine.turnover] * 60, rel=1e-6)
     # targets of a few % are met on other days by other stocks; with targets that are never met positions are worth
     # more or less than they cost
@@ -123,7 +123,7 @@ def test_an_assessment_is_the_same_every_time_and_tells_of_every_rival(segments:
     assert one.deflated_sharpe
     assert one.deflated_sharpe.trials == 40
     holdout = one.segments["hold-out"]
-    assert holdout.beats.keys() == {"buy and hold", "index", RANDOM}
+    assert holdout.beats.keys() == {"buy and hold", "index ^C0", RANDOM}
     assert (holdout.first_date, holdout.days) == (str(MARKET.dates[220]), 80)
     low, high = holdout.intervals["total_return_pct"]
     assert low < holdout.figures[CHAMPION]["total_return_pct"] < high
@@ -194,3 +194,31 @@ def test_an_index_without_a_price_on_the_first_day_is_bought_on_its_next() -> No
     curve = hold_curve(prices, np.array([MARKET.index]), slices, RulesConfig(cost_bps=0.0))
     np.testing.assert_array_equal(curve[:5], 1.0)
     np.testing.assert_allclose(curve[5:], close[first + 5 : first + 80, MARKET.index] / close[first + 5, MARKET.index])
+
+
+def test_everything_annualised_follows_the_periods_of_the_market() -> None:
+    """The same bars, taken for days and for weeks."""
+    candidates = np.random.default_rng(0).normal(0, 0.01, (10, 80))
+    daily, weekly = (
+        assess(
+            examine(replace(MARKET, periods_per_year=periods), CONFIG, random_actions(MARKET, 1)),
+            replace(MARKET, periods_per_year=periods),
+            candidates,
+            1,
+            1,
+            0,
+        )
+        for periods in (252.0, 52.0)
+    )
+    factor = pytest.approx(np.sqrt(52 / 252))
+    for name, segment in weekly.segments.items():
+        for other, figures in segment.figures.items():
+            assert figures["sharpe_ratio"] / daily.segments[name].figures[other]["sharpe_ratio"] == factor
+            assert figures["sortino_ratio"] / daily.segments[name].figures[other]["sortino_ratio"] == factor
+            assert figures["total_return_pct"] == daily.segments[name].figures[other]["total_return_pct"]
+        assert segment.intervals["sharpe_ratio"][0] / daily.segments[name].intervals["sharpe_ratio"][0] == factor
+        assert segment.beats == daily.segments[name].beats
+    assert weekly.deflated_sharpe is not None
+    assert daily.deflated_sharpe is not None
+    assert weekly.deflated_sharpe.expected_best_sharpe / daily.deflated_sharpe.expected_best_sharpe == factor
+    assert weekly.deflated_sharpe.probability == pytest.approx(daily.deflated_sharpe.probability)

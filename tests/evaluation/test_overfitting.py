@@ -55,32 +55,34 @@ def test_the_best_of_noise_is_not_called_skill_and_its_plain_ratio_would_be() ->
     plain, deflated = [], []
     for seed in range(60):
         candidates = noise(seed, 100)
-        chosen = candidates[sharpe_ratios(candidates).argmax()]
-        plain.append(deflated_sharpe(chosen, candidates, 1).probability >= 0.95)
-        deflated.append(deflated_sharpe(chosen, candidates, 100).probability >= 0.95)
+        chosen = candidates[sharpe_ratios(candidates, 252).argmax()]
+        plain.append(deflated_sharpe(chosen, candidates, 1, 252).probability >= 0.95)
+        deflated.append(deflated_sharpe(chosen, candidates, 100, 252).probability >= 0.95)
     assert mean(plain) > 0.9
     assert mean(deflated) < 0.05
 
 
 def test_more_trials_of_a_sweep_deflate_more() -> None:
     candidates = noise(3, 20)
-    probabilities = [deflated_sharpe(candidates[0], candidates, 20 * trials).probability for trials in (1, 10, 100)]
+    probabilities = [
+        deflated_sharpe(candidates[0], candidates, 20 * trials, 252).probability for trials in (1, 10, 100)
+    ]
     assert probabilities == sorted(probabilities, reverse=True)
     assert len(set(probabilities)) == 3
 
 
 def test_ratios_are_told_a_year() -> None:
     candidates = noise(4, 20)
-    told = deflated_sharpe(candidates[0], candidates, 20)
-    assert told.sharpe_ratio == pytest.approx(float(sharpe_ratios(candidates[0])))
-    spread = float(np.var(sharpe_ratios(candidates), ddof=1))
+    told = deflated_sharpe(candidates[0], candidates, 20, 252)
+    assert told.sharpe_ratio == pytest.approx(float(sharpe_ratios(candidates[0], 252)))
+    spread = float(np.var(sharpe_ratios(candidates, 252), ddof=1))
     assert told.expected_best_sharpe == pytest.approx(expected_best_sharpe(spread, 20))
     assert (told.days, told.trials) == (252, 20)
 
 
 def test_a_champion_that_never_traded_has_no_evidence() -> None:
     candidates = np.vstack([np.zeros(100), noise(0, 5, 100)])
-    assert deflated_sharpe(candidates[0], candidates, 6).probability < 0.5
+    assert deflated_sharpe(candidates[0], candidates, 6, 252).probability < 0.5
 
 
 def test_overfitting_of_noise_is_near_a_half() -> None:
@@ -116,8 +118,8 @@ def test_overfitting_equals_the_plain_loop(candidates: int, days: int, seed: int
     cut = np.split(returns[:, days - blocks * length :], blocks, axis=1)
     below = []
     for chosen in combinations(range(blocks), blocks // 2):
-        inside = sharpe_ratios(np.hstack([cut[block] for block in chosen]))
-        outside = sharpe_ratios(np.hstack([cut[block] for block in range(blocks) if block not in chosen]))
+        inside = sharpe_ratios(np.hstack([cut[block] for block in chosen]), 252)
+        outside = sharpe_ratios(np.hstack([cut[block] for block in range(blocks) if block not in chosen]), 252)
         rank = 1 + int((outside < outside[inside.argmax()]).sum())
         below.append(rank / (candidates + 1) <= 0.5)
     assert found

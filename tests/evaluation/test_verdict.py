@@ -59,13 +59,15 @@ SEGMENT = SegmentAssessment(
     intervals={"sharpe_ratio": (0.4, 2.6), "total_return_pct": (1.0, 20.0)},
     level=0.95,
     block_days=2.5,
-    beats={"buy and hold": 0.8, "index": 0.7, "random agent": 0.97},
+    beats={"buy and hold": 0.8, "index ^GSPC": 0.7, "random agent": 0.97},
     first_date="2020-01-02",
     last_date="2020-12-31",
     days=252,
-    figures=dict.fromkeys(("champion", "buy and hold", "index", "random agent"), FIGURES),
+    figures=dict.fromkeys(("champion", "buy and hold", "index ^GSPC", "random agent"), FIGURES),
 )
 PROVEN = Assessment(
+    periods_per_year=252.0,
+    bar_unit="days",
     holdout_openings=1,
     candidates=Candidates(total=80, distinct=52, sweep_trials=1),
     segments={"validation": SEGMENT, "hold-out": SEGMENT},
@@ -117,6 +119,18 @@ def test_a_market_without_an_index_is_not_compared_with_one() -> None:
     beats = {"buy and hold": 0.8, "random agent": 0.97}
     segments = dict.fromkeys(PROVEN.segments, replace(SEGMENT, beats=beats))
     assert not any("index" in sentence for sentence in verdict(replace(PROVEN, segments=segments)))
+
+
+def test_the_index_is_named_by_its_column() -> None:
+    assert any("the index ^GSPC 12.3 % (beaten" in sentence for sentence in verdict(PROVEN))
+
+
+def test_bars_that_are_not_days_are_not_called_days() -> None:
+    weekly = replace(PROVEN, bar_unit="bars", periods_per_year=52.0)
+    failed = replace(weekly, overfitting=Overfitting(0.5, 924, 12), segments=with_beats("random agent", 0.5).segments)
+    for told in (verdict(weekly), verdict(failed)):
+        assert not any("days" in sentence for sentence in told)
+    assert "Sharpe ratio 2.50 on 252 bars" in verdict(weekly)[1]
 
 
 def test_trials_of_a_sweep_and_further_looks_are_told() -> None:

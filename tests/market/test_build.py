@@ -126,8 +126,10 @@ def test_one_missing_feature_hides_the_whole_entry(walk):
     ("data", "columns", "stocks", "index"),
     [
         ({}, "A B C ^I", "A B C", "^I"),
-        ({"investable": ("B",)}, "A B C ^I", "B", "A"),
-        ({"investable": ("B", "^I")}, "A B C ^I", "B ^I", "A"),
+        ({"investable": ("B",)}, "A B C ^I", "B", "^I"),
+        ({"investable": ("B", "^I")}, "A B C ^I", "B ^I", None),
+        ({"investable": ("B", "^I"), "context": ("C",)}, "B C ^I", "B ^I", "C"),
+        ({"investable": ("B",), "context": ("A", "^I")}, "A B ^I", "B", "^I"),
         ({"context": ("C", "A")}, "A B C ^I", "B ^I", "C"),
         ({"context": ()}, "A B C ^I", "A B C ^I", None),
         ({"investable": ("C", "A"), "context": ("^I",)}, "A C ^I", "A C", "^I"),
@@ -140,6 +142,14 @@ def test_choice_of_columns(walk, data, columns, stocks, index):
     assert market.stock_names == tuple(stocks.split())
     assert (None if market.index is None else market.columns[market.index]) == index
     assert np.isfinite(market.stock_prices.close).all()
+
+
+@pytest.mark.parametrize(("step", "given", "expected"), [(1, None, 365), (7, None, 52), (7, 26.0, 26)])
+def test_periods_per_year_follow_from_the_dates_unless_given(walk, step, given, expected):
+    bars = walk(200)
+    bars = dataclasses.replace(bars, dates=bars.dates[0] + step * np.arange(200))
+    market, _ = build(bars, DataConfig(periods_per_year=given))
+    assert market.periods_per_year == expected
 
 
 def test_left_out_columns_are_said_and_not_judged(walk):

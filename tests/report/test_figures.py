@@ -29,12 +29,12 @@ def test_the_library_has_the_sharpe_of_the_textbook_and_so_have_we() -> None:
     textbook = np.sqrt(252) * returns.mean() / np.sqrt(((returns - returns.mean()) ** 2).sum() / (len(returns) - 1))
     library = ffn.calc_sharpe(prices(dates, equity).pct_change().dropna(), nperiods=252)
     assert library == pytest.approx(textbook)
-    assert curve_figures(equity)["sharpe_ratio"] == pytest.approx(textbook)
+    assert curve_figures(equity, 252)["sharpe_ratio"] == pytest.approx(textbook)
 
 
 def test_return_and_drawdown_are_those_of_the_library() -> None:
     dates, equity = curve(seed=1)
-    known, figures = prices(dates, equity), curve_figures(equity)
+    known, figures = prices(dates, equity), curve_figures(equity, 252)
     assert figures["total_return_pct"] == pytest.approx(100 * ffn.calc_total_return(known))
     assert figures["max_drawdown_pct"] == pytest.approx(-100 * ffn.calc_max_drawdown(known))
     fallen = ffn.to_drawdown_series(known).to_numpy()[1:]

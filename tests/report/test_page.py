@@ -163,7 +163,7 @@ def test_equity_of_the_file_gives_the_sharpe_of_the_textbook(run: RunRecord) -> 
     textbook = np.sqrt(252) * returns.mean() / np.sqrt(((returns - returns.mean()) ** 2).sum() / (len(returns) - 1))
     told = run.evaluation.segments[HOLDOUT].figures[CHAMPION]["sharpe_ratio"]
     assert told == pytest.approx(textbook)
-    assert told == pytest.approx(curve_figures(run.equity[HOLDOUT][CHAMPION][1])["sharpe_ratio"])
+    assert told == pytest.approx(curve_figures(run.equity[HOLDOUT][CHAMPION][1], 252)["sharpe_ratio"])
 
 
 def test_config_and_data_report_are_shown_whole(page: Page, run: RunRecord) -> None:

@@ -93,7 +93,7 @@ def test_an_account_is_never_leveraged_nor_below_zero(game: Game, scale: float) 
     assert (account.invested <= account.equity * (1 + 1e-9)).all()
     assert (account.share <= 1).all()
     assert (daily_returns(account.equity) > -1).all()
-    for score in score_slices(ledger, game.prices, game.rules):
+    for score in score_slices(ledger, game.prices, game.rules, 252):
         assert all(np.isfinite(value) for value in score.as_dict().values())
         assert 0 <= score.max_drawdown_pct <= 100
         assert 0 <= score.exposure <= 1 + 1e-9

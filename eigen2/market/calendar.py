@@ -1,0 +1,29 @@
+"""The calendar of a market: how many bars a year has, which every annualised figure depends on."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONVENTIONS = (365.0, 252.0, 52.0, 12.0, 4.0, 1.0)  # days of the week, exchange days, weeks, months, quarters, years
+TOLERANCE = 0.05  # how far, as a share, from a convention a calendar still follows it
+LONGEST_STEP = 15  # in median steps; a longer one is a hole in the data, not a part of the calendar
+DAYS_PER_YEAR = 365.25
+
+
+def steps_in_days(dates: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """Calendar days from each bar to the next, [T - 1]."""
+    days: NDArray[np.int64] = dates.astype("datetime64[D]").astype(np.int64)
+    return days[1:] - days[:-1]
+
+
+def periods_per_year(dates: NDArray[np.datetime64]) -> float:
+    """Bars in a year by their dates [T]: 252 for exchange days, 365 for every day, 52 for weeks, 12 for months.
+
+    A calendar that is not within 5 % of a convention has the number of its own bars.
+    """
+    steps = steps_in_days(dates)
+    if not len(steps):
+        return 252.0
+    steps = steps[steps <= LONGEST_STEP * np.median(steps)]
+    counted = float(DAYS_PER_YEAR / steps.mean())
+    nearest = min(CONVENTIONS, key=lambda convention: abs(np.log(counted / convention)))
+    return nearest if abs(counted / nearest - 1) <= TOLERANCE else counted
