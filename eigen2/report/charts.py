@@ -36,19 +36,22 @@ PANEL_INCHES = 1.55  # height of the price chart of one stock
 
 
 def population_figure(births: Sequence[Birth], champion: Birth) -> Figure:
-    """Fitness of every member by generation, on training slices and on validation slices, with mean and best ever."""
+    """Fitness of every member by generation, on training slices and on validation slices, with mean and best so far."""
     figure, (training, validation) = panels((1, 1))
     generation = np.array([birth.generation for birth in births])
     fitness = np.array([birth.fitness for birth in births], dtype=np.float64)
     checked = np.array([birth.validation_fitness for birth in births], dtype=np.float64)
     x = generation + _swarm(births)
-    heading(training, "Training slices, every member a dot")
+    heading(training, "Training slices, drawn anew each generation, every member a dot")
     heading(validation, "Validation slices, never trained on")
-    for panel, values in ((training, fitness), (validation, checked)):
+    for panel, values, best in (
+        (training, fitness, "best so far, any episodes"),
+        (validation, checked, "best so far"),
+    ):
         panel.plot(x, values, "o", markersize=3.2, color=COLORS[0], alpha=0.45, markeredgewidth=0, label="_members")
         numbers, means, bests = _by_generation(generation, values)
         panel.plot(numbers, means, color=COLORS[0], linewidth=1.8, label="mean")
-        panel.plot(numbers, bests, color=COLORS[1], linewidth=1.3, drawstyle="steps-post", label="best ever")
+        panel.plot(numbers, bests, color=COLORS[1], linewidth=1.3, drawstyle="steps-post", label=best)
     ringed = next(i for i, birth in enumerate(births) if birth.name == champion.name)
     ring = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgecolor": INK, "linestyle": "none"}
     for panel, values in ((training, fitness), (validation, checked)):

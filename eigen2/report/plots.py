@@ -53,9 +53,13 @@ def fitness_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     if len(rows) == 1:
         training.vlines(generations, low, high, color=COLORS[0], alpha=BAND_ALPHA, linewidth=8)
     training.fill_between(generations, low, high, color=COLORS[0], alpha=BAND_ALPHA, linewidth=0)
-    _lines(training, rows, (("mean (band: min to max)", "fitness/mean"), ("best ever", "fitness/best_ever")))
+    _lines(
+        training,
+        rows,
+        (("mean (band: min to max)", "fitness/mean"), ("best so far, any episodes", "fitness/best_ever")),
+    )
     _lines(validation, rows, (("contender", "validation/fitness"), ("champion", "validation/champion")))
-    heading(training, "Training slices, whole population")
+    heading(training, "Training slices, drawn anew each generation, whole population")
     heading(validation, "Validation slices, never trained on")
     by_generation(validation)
     for panel in (training, validation):

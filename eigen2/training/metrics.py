@@ -43,7 +43,11 @@ class Best:
 
 
 def best_of(fitness: list[float], before: float | None) -> float:
-    """The best fitness ever, given that of the generations before."""
+    """The best fitness so far, given that of the generations before.
+
+    Training episodes differ from one generation to the next, so this is partly the luck of the draw, and grows with the
+    number of generations; validation/best_ever is on fixed episodes.
+    """
     return max(fitness) if before is None else max(before, *fitness)
 
 

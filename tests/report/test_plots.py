@@ -55,7 +55,7 @@ def test_fitness_shows_mean_best_and_the_band_by_generation() -> None:
     training, validation = fitness_figure(rows(4)).axes
     drawn = lines(training)
     assert drawn["mean (band: min to max)"].tolist() == [[0, 10], [1, 11], [2, 12], [3, 13]]
-    assert drawn["best ever"][:, 1].tolist() == [20, 21, 22, 23]
+    assert drawn["best so far, any episodes"][:, 1].tolist() == [20, 21, 22, 23]
     corners = training.collections[0].get_paths()[0].vertices
     assert {(0, -5), (3, -5), (0, 20), (3, 23)} <= {tuple(corner) for corner in np.asarray(corners).tolist()}
     assert lines(validation)["contender"][:, 1].tolist() == [7, 6, 5, 4]
@@ -84,7 +84,7 @@ def test_a_penalty_does_not_flatten_the_rest() -> None:
 
 
 def test_one_generation_and_none_can_be_drawn() -> None:
-    assert lines(fitness_figure(rows(1)).axes[0])["best ever"].tolist() == [[0, 20]]
+    assert lines(fitness_figure(rows(1)).axes[0])["best so far, any episodes"].tolist() == [[0, 20]]
     assert fitness_figure(rows(1)).axes[0].collections, "the band of one generation is a bar"
     assert fitness_figure([]).axes[0].get_lines()[0].get_xdata().size == 0
 
