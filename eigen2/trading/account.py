@@ -40,8 +40,9 @@ def account_of(ledger: Ledger, prices: Prices, rules: RulesConfig) -> Account:
     A purchase spends its share of the equity at the close of its decision, or all the cash of that close if that is
     less: older positions may be worth more than their share after losses.
     """
-    first, last = ledger.slices.starts[:, None], rules.max_holding_period + rules.fill_lag
-    entry, exit_ = ledger.entry_day - first, ledger.exit_day - first
+    starts = ledger.slices.starts[:, None]
+    entry, exit_ = ledger.entry_day - starts, ledger.exit_day - starts
+    longest = rules.max_holding_period + rules.fill_lag  # days from a decision to the latest sale
     cost, wanted = rules.cost_bps / 1e4, purchase_share(ledger, rules)
     units, share = np.zeros_like(wanted), np.zeros_like(wanted)
     equity, invested = np.empty((2, len(wanted), ledger.slices.length))
@@ -58,7 +59,7 @@ def account_of(ledger: Ledger, prices: Prices, rules: RulesConfig) -> Account:
     for step in range(ledger.slices.length):
         if rules.fill_lag and 0 < step <= ledger.slices.trading_days:
             cash = buy(step - 1)
-        recent = slice(max(0, step - last), step + 1)  # decisions whose positions may still be open
+        recent = slice(max(0, step - longest), step + 1)  # decisions whose positions may still be open
         sold = ledger.bought[:, recent] & (exit_[:, recent] == step)
         proceeds = units[:, recent] * ledger.exit_price[:, recent] * (1 - cost)
         cash = cash + np.where(sold, proceeds, 0.0).sum(axis=1)
