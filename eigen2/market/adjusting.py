@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from eigen2.market.bars import Bars, Grid
+from eigen2.market.bars import REMOVED, Bars, Grid
 from eigen2.market.headers import PRICES
 
 Array = NDArray[np.float64]
@@ -17,7 +17,7 @@ _WIDE = 1.2  # a bar whose high is above its low by less is none that spans a sp
 
 def adjusted(fields: dict[str, Array]) -> tuple[dict[str, Array], tuple[str, ...]]:
     """Of the fields of a table: open, high, low, close (or close alone), volume, splits; and what was done to them."""
-    others = {name: fields[name] for name in ("volume", "splits") if name in fields}
+    others: dict[str, Array] = {name: fields[name] for name in ("volume", "splits") if name in fields}
     prices = {name: fields[name] for name in PRICES if name in fields}
     notes: tuple[str, ...] = ()
     if all(f"adj_{name}" in fields for name in PRICES):
@@ -68,7 +68,7 @@ def _column_without_splits(bars: Bars, column: int, ratios: Array) -> Bars:
     spanning = days[at[_spans(bars, column, days[at], ratio[at])]]
     notes = [f"{listed}: applied to the prices before"]
     if len(spanning):
-        notes.append(f"{listed}: {len(spanning)} bars that span the prices before and after were removed")
+        notes.append(f"{listed}: the bar of the day spans the prices before and after it: {REMOVED}")
     return replace(_divided(bars, column, factor, spanning), notes=(*bars.notes, *notes))
 
 

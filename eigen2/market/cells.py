@@ -17,6 +17,7 @@ _CURRENCY = r"^([-+]?)\s*[$€£¥₹]\s*|\s*[$€£¥₹]$"
 _COMMA = re.compile(r"[-+]?(\d+,(\d{1,2}|\d{4,})|0,\d+|\d{1,3}(\.\d{3})+,\d*)")
 _POINT = re.compile(r"[-+]?(\d*\.(\d{1,2}|\d{4,})|0?\.\d+|\d{1,3}(,\d{3})+\.\d*|\d{1,3}(,\d{3}){2,})(e[-+]?\d+)?", re.I)
 _ANY_COMMA = re.compile(r"\d,\d")
+_SPACED = r"(?<=\d)[\s'\u2019](?=\d{3}(?!\d))"
 _THOUSANDS = r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?"
 _EXCHANGED = str.maketrans(",.", ".,")
 _UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
@@ -104,9 +105,11 @@ def _numbers(text: pd.Series, comma: bool, units: bool) -> NDArray[np.float64]:
     if not comma:
         numbers = pd.to_numeric(text, errors="coerce").astype(np.float64)
         if not (numbers.isna() & text.notna()).any():
-            return numbers.to_numpy(dtype=np.float64)
+            return np.asarray(numbers, dtype=np.float64)
     # what stands in numbers besides digits: a currency's sign, spaces and apostrophes between thousands
-    text = text.str.replace(_CURRENCY, r"\1", regex=True).str.replace(r"(?<=\d)[\s'’](?=\d{3}(?!\d))", "", regex=True)
+    text = text.str.replace(_CURRENCY, r"\1", regex=True).str.replace(
+        r"(?<=\d)[\s'\u2019](?=\d{3}(?!\d))", "", regex=True
+    )
     factor = pd.Series(1.0, index=text.index)
     if units:
         unit = text.str[-1:].str.lower().map(_UNITS)
@@ -115,4 +118,4 @@ def _numbers(text: pd.Series, comma: bool, units: bool) -> NDArray[np.float64]:
         text = text.str.translate(_EXCHANGED)
     grouped = text.str.fullmatch(_THOUSANDS).fillna(False).astype(bool)
     text = text.where(~grouped, text.str.replace(",", "", regex=False))
-    return (pd.to_numeric(text, errors="coerce").astype(np.float64) * factor).to_numpy(dtype=np.float64)
+    return np.asarray(pd.to_numeric(text, errors="coerce").astype(np.float64) * factor, dtype=np.float64)

@@ -22,7 +22,8 @@ _TIME = (
 _YEAR_FIRST = re.compile(r"(?P<year>\d{4})([-/.]?)(?P<month>\d{2}|(?<=[-/.])\d)\2(?P<day>\d{1,2})" + _TIME, re.I)
 _YEAR_LAST = re.compile(r"(?P<first>\d{1,2})(?P<sign>[-/.])(?P<other>\d{1,2})(?P=sign)(?P<year>\d{4})" + _TIME, re.I)
 _MONTH_NAMED = re.compile(
-    r"(?:(?P<before>\d{1,2})[-\s])?(?P<name>[a-z]{3,9})\.?(?:\s(?P<after>\d{1,2}),?)?[-\s,]+(?P<year>\d{4}|\d{2})" + _TIME,
+    r"(?:(?P<before>\d{1,2})[-\s])?(?P<name>[a-z]{3,9})\.?(?:\s(?P<after>\d{1,2}),?)?[-\s,]+(?P<year>\d{4}|\d{2})"
+    + _TIME,
     re.I,
 )
 _EPOCH = re.compile(r"(?P<count>\d{9,19})(?:\.0*)?")
@@ -51,8 +52,8 @@ class Stamps:
     seconds: NDArray[np.int64]
     utc: NDArray[np.bool_]
 
-    def at(self, rows: NDArray[np.bool_]) -> Self:
-        """The stamps of the rows where `rows` [N] is true."""
+    def at(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
+        """The stamps of these rows, given by number or by whether they are among them."""
         return type(self)(self.days[rows], self.seconds[rows], self.utc[rows])
 
     def on_exchange_days(self) -> tuple[Self, tuple[str, ...]]:

@@ -13,8 +13,22 @@ from eigen2.market.bars import Bars
 from eigen2.market.cells import Table, dates_of, is_text, numbers_of, tickers_of
 from eigen2.market.days import Stamps, clock
 from eigen2.market.headers import (
-    FIELDS, NO_STOCK, PRICES, ROLES, UNDERSTOOD, field_of, is_field_row, is_nameless, pairs_of, plain, refuse_header,
-    refuse_twins, refuse_unclosed, roles_of, shown, unread,
+    FIELDS,
+    NO_STOCK,
+    PRICES,
+    ROLES,
+    UNDERSTOOD,
+    field_of,
+    is_field_row,
+    is_nameless,
+    pairs_of,
+    plain,
+    refuse_header,
+    refuse_twins,
+    refuse_unclosed,
+    roles_of,
+    shown,
+    unread,
 )  # fmt: skip
 
 Fields = dict[str, dict[str, int]]  # of each ticker, the position of each field
@@ -206,9 +220,10 @@ def _on_exchange_days(stamps: Stamps, tickers: pd.Series) -> tuple[Stamps, tuple
     """The stamps on the days of each ticker's exchange, and notes of what was dropped."""
     if not stamps.seconds.any():
         return stamps, ()
-    days, notes = stamps.days.copy(), []
+    days = stamps.days.copy()
+    notes: list[str] = []
     for rows in tickers.groupby(tickers).indices.values():
-        own, dropped = stamps.at(rows).on_exchange_days()
+        own, dropped = stamps.at(np.asarray(rows)).on_exchange_days()
         days[rows] = own.days
         notes += dropped
     return replace(stamps, days=days), tuple(dict.fromkeys(notes))
@@ -260,8 +275,8 @@ def _refuse_two_rows_a_day(source: str, frame: pd.DataFrame) -> None:
     where = f"{source}: column {first['ticker']} has more than one row on {first['date']:%Y-%m-%d}"
     times = sorted(set(rows["second"]))
     if len(times) > 1:
-        shown_times = ", ".join(clock(second) for second in times[:3])
-        raise DataError(f"{where}, {len(times)} from {shown_times} on; bars must be daily: make one bar a day of them")
+        some = ", ".join([*map(clock, times[:3]), *(["..."] if len(times) > 3 else [])])
+        raise DataError(f"{where}: {len(times)}, at {some}; bars must be daily: make one bar a day of them")
     closes = " and ".join(f"{close:g}" for close in rows["close"][:2])
     raise DataError(f"{where}, with the closes {closes}; bars must be daily: keep one row a day")
 

@@ -104,7 +104,7 @@ def roles_of(source: str, header: Sequence[str]) -> dict[str, int]:
     roles = {role: positions[0] for role, positions in found.items() if positions}
     if "date" not in roles and not header[0].strip():
         roles["date"] = 0  # pandas writes an index that has no name under a blank header
-    if "adj_close" in roles or "close" in roles and words[roles["close"]] not in _MAYBE_CLOSE:
+    if "adj_close" in roles or ("close" in roles and words[roles["close"]] not in _MAYBE_CLOSE):
         return roles
     known = set(words) & {alias for field in FIELDS for alias in ROLES[field]}
     date_words = {words[roles["date"]]} if "date" in roles else set()
@@ -113,7 +113,9 @@ def roles_of(source: str, header: Sequence[str]) -> dict[str, int]:
         return roles
     if of_bars:
         names = shown(header[at] for role, at in roles.items() if role in FIELDS)
-        raise DataError(f"{source}: has the columns {names}, but none that is a close: name the column of closes `close`")
+        raise DataError(
+            f"{source}: has the columns {names}, but none that is a close: name the column of closes `close`"
+        )
     return {role: at for role, at in roles.items() if role == "date"}
 
 
@@ -144,7 +146,9 @@ def refuse_unclosed(source: str, names: Sequence[str]) -> None:
                 fields.setdefault(pair[0], set()).add(pair[1])
         for ticker, own in fields.items():
             if {"high", "low"} <= own and not {"close", "adj_close"} & own and ticker not in names:
-                raise DataError(f"{source}: the header names a high and a low of {ticker}, but no close: name its close")
+                raise DataError(
+                    f"{source}: the header names a high and a low of {ticker}, but no close: name its close"
+                )
 
 
 def refuse_header(source: str, header: Sequence[str]) -> NoReturn:

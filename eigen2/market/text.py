@@ -152,9 +152,7 @@ def _lines_of_yfinance(rows: Sequence[tuple[str, ...]]) -> int:
     return 2 if third and _DATE.fullmatch(third[0].strip()) and not second[0].strip() else 0
 
 
-def _cells(
-    text: str, layout: _Layout, body: Sequence[tuple[str, ...]], comma: bool, source: str
-) -> pd.DataFrame:
+def _cells(text: str, layout: _Layout, body: Sequence[tuple[str, ...]], comma: bool, source: str) -> pd.DataFrame:
     """The cells under the header, in columns 0 .. width - 1; dates and tickers stay text, decimal commas too."""
     width = len(layout.header)
     texts: Sequence[int] = [] if layout.second else text_columns(layout.header)
@@ -193,5 +191,5 @@ def _without_blank_rows(frame: pd.DataFrame) -> pd.DataFrame:
     if not blank.any():
         return frame
     suspects = frame[blank]
-    empty = (suspects.isna() | suspects.astype(str).eq("")).all(axis=1)
+    empty = (suspects.isna() | (suspects.astype(str) == "")).all(axis=1)
     return frame.drop(index=suspects.index[empty]).reset_index(drop=True)

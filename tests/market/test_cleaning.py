@@ -114,7 +114,7 @@ def test_a_day_without_any_bar_is_left_out():
     ("bars", "said"),
     [
         (closes([1, 2, 3], [NAN, NAN, NAN]), "column B has no price at all"),
-        (closes([1, 2, 3], [0, 0, 0]), "column B has no bar left"),
+        (closes([1, 2, 3], [0, 0, 0]), "column B: 3 of 3 bars removed: zero price, first on 2004-01-01"),
         (closes([1]), "has 1 days, too few"),
         (closes([1, NAN, NAN]), "1 days with a bar are too few"),
         (replace(closes([1, 2]), dates=np.array(["2004-01-02"] * 2, dtype="datetime64[D]")), "aren't ascending"),
