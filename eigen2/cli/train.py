@@ -19,6 +19,7 @@ from eigen2.market.build import load_market
 from eigen2.market.cleaning import DataReport
 from eigen2.market.market import Market
 from eigen2.tracking.expression import check
+from eigen2.trading.geometry import geometry_warnings
 from eigen2.training.cluster import connect
 from eigen2.training.metrics import NUMBERS
 from eigen2.training.resume import Resume
@@ -32,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     resume = _resume(args)
     config = resume.config if resume else load_config(_config_path(args), _overrides(args))
     market = load_checked(config)
+    for warning in geometry_warnings(config.rules, len(market[0].stocks)):
+        console.print(f"warning: {warning}", highlight=False, markup=False)
     join_cluster(config, console)
     from eigen2.cli.training import train_run
 

@@ -190,9 +190,9 @@ def _inside_life(valid: Mask) -> Mask:
 
 
 def _spikes(bars: Bars, max_spike_pct: float) -> Mask:
-    spikes = np.zeros(bars.close.shape, dtype=bool)
+    spikes, valid = np.zeros(bars.close.shape, dtype=bool), bars.valid
     for column in range(len(bars.columns)):
-        days = np.flatnonzero(bars.valid[:, column])
+        days = np.flatnonzero(valid[:, column])
         close = bars.close[days, column]
         spikes[days[1:], column] = np.abs(close[1:] / close[:-1] - 1) * 100 > max_spike_pct
     return spikes

@@ -59,22 +59,29 @@ def findings_of_days(bars: Bars) -> list[Finding]:
 
 def splits_suspected(bars: Bars) -> list[Finding]:
     """Findings of moves between two bars that are those of a split, and far from the ordinary moves of a column."""
-    findings = []
+    findings, valid = [], bars.valid
     for column, name in enumerate(bars.columns):
-        days = np.flatnonzero(bars.valid[:, column])
+        days = np.flatnonzero(valid[:, column])
         before = bars.close[days[:-1], column]
         move = np.log(before / bars.close[days[1:], column])
         gap = np.log(before / bars.open[days[1:], column])  # as splits come, between a close and the next open
         ordinary = _TO_STD * np.median(np.abs(move)) if len(move) else 0.0
-        distance = np.abs(np.abs(gap)[:, None] - np.log(_RATIOS))
-        distance[(gap < 0)[:, None] & (_RATIOS % 1 > 0)] = np.inf  # shares are joined by whole numbers
-        found = np.flatnonzero((distance.min(axis=1) < _NEAR) & (np.abs(gap) > _RARE * ordinary))
-        for at in found:
-            nearest = float(_RATIOS[distance[at].argmin()])
-            ratio = nearest if gap[at] > 0 else 1 / nearest
-            what = f"move like that of a {ratio_text(ratio)} split, for which the prices are not adjusted: kept"
-            findings.append(Finding(bars.source, name, bars.dates[days[at + 1]], what, 1))
+        for at in np.flatnonzero(np.abs(gap) > max(_RARE * ordinary, np.log(_RATIOS[0]) - _NEAR)):
+            ratio = _ratio_near(float(gap[at]))
+            if ratio is not None:
+                what = f"move like that of a {ratio_text(ratio)} split, for which the prices are not adjusted: kept"
+                findings.append(Finding(bars.source, name, bars.dates[days[at + 1]], what, 1))
     return findings
+
+
+def _ratio_near(gap: float) -> float | None:
+    """The split whose logarithm is near a gap. Shares are joined by whole numbers: 1-for-2, not 2-for-3."""
+    ratios = _RATIOS if gap > 0 else _RATIOS[_RATIOS % 1 == 0]
+    distance = np.abs(np.log(ratios) - abs(gap))
+    nearest = float(ratios[distance.argmin()])
+    if distance.min() > _NEAR:
+        return None
+    return nearest if gap > 0 else 1 / nearest
 
 
 def median_step(dates: Days) -> int:
@@ -83,11 +90,11 @@ def median_step(dates: Days) -> int:
 
 
 def _gaps(bars: Bars) -> Iterator[Finding]:
-    whole = _long_gaps(bars.dates)
+    whole, valid = _long_gaps(bars.dates), bars.valid
     for first, last in whole:
         yield _gap(bars.source, None, first, last)
     for column, name in enumerate(bars.columns):
-        for first, last in _long_gaps(bars.dates[bars.valid[:, column]]):
+        for first, last in _long_gaps(bars.dates[valid[:, column]]):
             if (first, last) not in whole:
                 yield _gap(bars.source, name, first, last)
 
@@ -111,13 +118,11 @@ def _gap(source: str, column: str | None, first: np.datetime64, last: np.datetim
 def _weekends(bars: Bars) -> list[Finding]:
     """Findings of bars at weekends, unless all columns trade every day."""
     at_weekend = weekend(bars.dates)[:, None] & bars.valid
-    if not at_weekend.any() or all(_trades_at_weekends(bars, column) for column in range(len(bars.columns))):
+    if not at_weekend.any() or all(_trades_at_weekends(bars.dates[valid]) for valid in bars.valid.T):
         return []
     return per_column(bars, at_weekend, "bar at a weekend: kept")
 
 
-def _trades_at_weekends(bars: Bars, column: int) -> bool:
-    dates = bars.dates[bars.valid[:, column]]
+def _trades_at_weekends(dates: Days) -> bool:
     life = np.arange(dates[0], dates[-1] + np.timedelta64(1, "D"))
-    possible = int(weekend(life).sum())
-    return int(weekend(dates).sum()) > _SEVEN_DAYS * possible
+    return int(weekend(dates).sum()) > _SEVEN_DAYS * int(weekend(life).sum())

@@ -173,8 +173,10 @@ def _is_no_price(table: Table, at: int, stamps: Stamps) -> bool:
     values = table.frame[at]
     if values.dtype.kind not in "iuf" or len(values) < _ENOUGH_ROWS:
         return False
-    numbers, days = values.to_numpy(dtype=np.float64), pd.DatetimeIndex(stamps.days)
-    steps = np.diff(numbers)
+    numbers = values.to_numpy(dtype=np.float64)
+    if (numbers % 1 != 0).any():
+        return False
+    steps, days = np.diff(numbers), pd.DatetimeIndex(stamps.days)
     counted = numbers.min() in (0, 1) and bool((steps == 1).all() or (steps == -1).all())
     return counted or any(np.array_equal(numbers, part) for part in (days.year, days.month, days.day, days.day_of_week))
 

@@ -118,9 +118,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
             texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
             size = _size_unpacked(file.metadata)
         if size > LARGEST_TABLE:
-            raise DataError(
-                f"{path}: holds {size // 10**6} MB of cells, and unpacks to more than {too_large(LARGEST_TABLE)}"
-            )
+            raise DataError(f"{path}: unpacks to {size // 10**6} MB, more than {too_large(LARGEST_TABLE)}")
         # a text that stands in many cells stays one until its length is known
         table = pq.read_table(path, read_dictionary=texts)
         if max(map(_text_size, table.columns), default=0) > LARGEST_TABLE:
