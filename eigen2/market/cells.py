@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eigen2.errors import DataError
 from eigen2.market.days import Stamps, stamps_of
 
-MISSING = ("", "na", "n/a", "nan", "null", "none", "-")
+MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "--", ".", "n.a.", "#n/a", "#na")
 _CURRENCY = r"^([-+]?)\s*[$€£¥₹]\s*|\s*[$€£¥₹]$"
 # 1,5 and 1.234,50, but not 1,234, which may be a thousand; and the same with the signs exchanged
 _COMMA = re.compile(r"[-+]?(\d+,(\d{1,2}|\d{4,})|0,\d+|\d{1,3}(\.\d{3})+,\d*)")

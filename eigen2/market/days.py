@@ -188,7 +188,7 @@ def _day_first(texts: list[str], source: str) -> bool:
         return True
     largest = {place: max(found, key=lambda match: int(match[place])) for place in ("first", "other")}
     first, other = (int(largest[place][place]) > 12 for place in ("first", "other"))
-    if first and other:
+    if first and other and largest["first"] is not largest["other"]:
         raise DataError(
             f"{source}: '{largest['first'][0]}' begins with the day and '{largest['other'][0]}' with the month: "
             "write all dates in one form, such as 2004-01-31"

@@ -13,6 +13,7 @@ from eigen2.market.days import Days, weekend
 
 _LONG_GAP = 14  # days: the longest holidays of an exchange are shorter
 _LONG_IN_STEPS = 3  # as many median steps, where bars are not daily
+_FEW_COLUMNS = 25  # have a finding each
 _SEVEN_DAYS = 0.8  # an asset with bars on this share of the weekend days trades at weekends
 _RATIOS = np.array([n / d for n, d in ((3, 2), (2, 1), (5, 2), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (10, 1),
                                        (15, 1), (20, 1), (25, 1), (50, 1))])  # fmt: skip
@@ -120,7 +121,12 @@ def _weekends(bars: Bars) -> list[Finding]:
     at_weekend = weekend(bars.dates)[:, None] & bars.valid
     if not at_weekend.any() or all(_trades_at_weekends(bars.dates[valid]) for valid in bars.valid.T):
         return []
-    return per_column(bars, at_weekend, "bar at a weekend: kept")
+    columns = int(at_weekend.any(axis=0).sum())
+    if columns <= _FEW_COLUMNS:
+        return per_column(bars, at_weekend, "bar at a weekend: kept")
+    first = bars.dates[int(np.argmax(at_weekend.any(axis=1)))]
+    what = f"bar at a weekend, in {columns} of {len(bars.columns)} columns: kept"
+    return [Finding(bars.source, None, first, what, int(at_weekend.sum()))]
 
 
 def _trades_at_weekends(dates: Days) -> bool:

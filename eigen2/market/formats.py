@@ -33,7 +33,8 @@ from eigen2.market.headers import (
 
 Fields = dict[str, dict[str, int]]  # of each ticker, the position of each field
 
-_LONGEST_NAME = 100
+_LONGEST_NAME = 255  # letters, as of a file's name
+_SHOWN_OF_NAME = 40
 _ENOUGH_ROWS = 20  # to tell that a column counts, and is no price
 _KEYS = ["date", "second", "ticker"]
 
@@ -253,11 +254,10 @@ def _refuse_hidden_ticker(table: Table, stamps: Stamps, others: Sequence[int]) -
 def _check_names(source: str, columns: Sequence[str]) -> None:
     for name in columns:
         if not name.isprintable():
-            raise DataError(f"{source}: the ticker '{name[:_LONGEST_NAME]}' holds control characters: rename it")
+            raise DataError(f"{source}: the ticker '{name[:_SHOWN_OF_NAME]}' holds control characters: rename it")
         if len(name) > _LONGEST_NAME:
-            raise DataError(
-                f"{source}: the ticker '{name[:20]}...' has {len(name)} letters: shorten it to {_LONGEST_NAME}"
-            )
+            start = name[:_SHOWN_OF_NAME]
+            raise DataError(f"{source}: the ticker '{start}...' has {len(name)} letters: shorten it to {_LONGEST_NAME}")
 
 
 def _without_repeated(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

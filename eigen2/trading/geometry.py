@@ -12,14 +12,14 @@ def geometry_warnings(rules: RulesConfig, stocks: int) -> tuple[str, ...]:
         return ()
     lower = f"lower rules.max_holding_period below {stocks} or add stocks" if stocks > 1 else "add stocks"
     found = [
-        f"rules.max_holding_period is {held}, and {_counted(stocks)} may be bought: with one purchase a day each can be "
-        f"bought again as soon as it is sold, so there is nothing to choose; {lower}"
+        f"rules.max_holding_period is {held}, and {_counted(stocks)} may be bought: with one purchase a day each can "
+        f"be bought again as soon as it is sold, so there is nothing to choose; {lower}"
     ]
     share = stocks / (held + rules.fill_lag)
     if share < _IDLE:
         found.append(
-            f"a purchase gets at most 1/{held + rules.fill_lag} of the capital and {_counted(stocks)} may be held: never "
-            f"more than {100 * share:.1f} % is invested; lower rules.max_holding_period or add stocks"
+            f"a purchase gets at most 1/{held + rules.fill_lag} of the capital and {_counted(stocks)} may be held: "
+            f"never more than {100 * share:.1f} % is invested; lower rules.max_holding_period or add stocks"
         )
     return tuple(found)
 
