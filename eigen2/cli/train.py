@@ -33,8 +33,7 @@ def run(args: argparse.Namespace) -> int:
     resume = _resume(args)
     config = resume.config if resume else load_config(_config_path(args), _overrides(args))
     market = load_checked(config)
-    for warning in geometry_warnings(config.rules, len(market[0].stocks)):
-        console.print(f"warning: {warning}", highlight=False, markup=False)
+    warn_of_geometry(config, market[0], console)
     join_cluster(config, console)
     from eigen2.cli.training import train_run
 
@@ -47,6 +46,12 @@ def load_checked(config: Config) -> tuple[Market, DataReport]:
     """The market of a config whose `combined_score` can be worked out, before anything is started."""
     check(config.tracking.combined_score, NUMBERS)
     return load_market(config)
+
+
+def warn_of_geometry(config: Config, market: Market, console: Console) -> None:
+    """Warn, before anything is trained, where the number of stocks leaves an agent no choice."""
+    for warning in geometry_warnings(config.rules, len(market.stocks)):
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
 
 
 def join_cluster(config: Config, console: Console) -> None:

@@ -6,12 +6,13 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from eigen2.market.bars import REMOVED, Bars, Grid
+from eigen2.market.bars import REMOVED, Bars
 from eigen2.market.headers import PRICES
 
 Array = NDArray[np.float64]
 
 _ROUNDED = 1e-9  # a ratio this near 1 is no split
+_RARE = 20  # days a split, at least: what a column lists more often is none
 _WIDE = 1.2  # a bar whose high is above its low by less is none that spans a split
 
 
@@ -35,41 +36,39 @@ def adjusted(fields: dict[str, Array]) -> tuple[dict[str, Array], tuple[str, ...
     return {**prices, **others}, notes
 
 
-def without_splits(bars: Bars, splits: Grid) -> Bars:
+def without_splits(bars: Bars, splits: Array) -> Bars:
     """Bars adjusted for the `splits` [T, C], new shares for an old one on the day of a split, and a note a column.
 
     Some files list splits that their prices are adjusted for, some list what their prices still show: the moves on the
     days of the splits tell. A bar that spans the price before and after its split is removed.
     """
-    split = np.isfinite(splits) & (splits > 0) & (np.abs(splits - 1) > _ROUNDED)
-    for column in np.flatnonzero(split.any(axis=0)):
-        bars = _column_without_splits(bars, int(column), np.where(split[:, column], splits[:, column], 1.0))
-    return bars
-
-
-def _column_without_splits(bars: Bars, column: int, ratios: Array) -> Bars:
-    days = np.flatnonzero(bars.valid[:, column])
-    close = bars.close[days, column]
-    # a split on a day without a bar shows on the next day that has one
-    known = np.cumprod(ratios)[days]
-    ratio = np.concatenate([[1.0], known[1:] / known[:-1]])
-    at = np.flatnonzero((np.abs(ratio - 1) > _ROUNDED) & (close > 0))
-    at = at[close[at - 1] > 0]
-    if not len(at):
+    listed = np.isfinite(splits) & (splits > 0) & (np.abs(splits - 1) > _ROUNDED)
+    if not listed.any():
         return bars
-    times = "a split" if len(at) == 1 else f"{len(at)} splits, the first"
-    listed = f"{bars.columns[column]}: {times} {ratio_text(ratio[at[0]])} on {bars.dates[days[at[0]]]}"
-    drop, expected = np.log(close[at - 1] / close[at]), np.log(ratio[at])
-    if np.abs(drop).sum() <= np.abs(drop - expected).sum():
-        return replace(bars, notes=(*bars.notes, f"{listed}: the prices are adjusted already"))
-    ratio[np.setdiff1d(np.arange(len(ratio)), at)] = 1.0
-    factor = np.ones(len(ratios))
-    factor[days] = ratio[::-1].cumprod()[::-1] / ratio  # of the splits that come after a day
-    spanning = days[at[_spans(bars, column, days[at], ratio[at])]]
-    notes = [f"{listed}: applied to the prices before"]
-    if len(spanning):
-        notes.append(f"{listed}: the bar of the day spans the prices before and after it: {REMOVED}")
-    return replace(_divided(bars, column, factor, spanning), notes=(*bars.notes, *notes))
+    valid, factor, spanning = bars.valid, np.ones(splits.shape), np.zeros(splits.shape, dtype=bool)
+    notes: list[str] = []
+    for column in np.flatnonzero(listed.any(axis=0)):
+        name, days = bars.columns[column], np.flatnonzero(valid[:, column])
+        close = bars.close[days, column]
+        ratio = _ratio_of_each_bar(np.where(listed[:, column], splits[:, column], 1.0), days, close)
+        at = np.flatnonzero(ratio != 1)
+        if not len(at):
+            continue
+        times = "a split" if len(at) == 1 else f"{len(at)} splits, the first"
+        first = f"{name}: {times} {ratio_text(ratio[at[0]])} on {bars.dates[days[at[0]]]}"
+        if len(at) * _RARE > len(days):
+            notes.append(f"{first}: not used, since no share is split more often than every {_RARE} days")
+        elif _are_adjusted(close, ratio):
+            notes.append(f"{first}: the prices are adjusted already")
+        else:
+            notes.append(f"{first}: applied to the prices before")
+            factor[days, column] = ratio[::-1].cumprod()[::-1] / ratio  # of the splits that come after a day
+            spanning[days, column] = _spans(bars.high[days, column], bars.low[days, column], ratio)
+            if spanning[:, column].any():
+                notes.append(f"{first}: a bar that spans the price before and after it was {REMOVED}")
+    volume = None if bars.volume is None else bars.volume * factor
+    divided = bars.mapped(lambda grid: grid / factor).without(spanning)
+    return replace(divided, volume=volume, notes=(*bars.notes, *notes))
 
 
 def ratio_text(ratio: float) -> str:
@@ -78,21 +77,26 @@ def ratio_text(ratio: float) -> str:
     return f"{fraction.numerator}-for-{fraction.denominator}"
 
 
-def _spans(bars: Bars, column: int, days: NDArray[np.intp], ratio: Array) -> NDArray[np.bool_]:
-    span: NDArray[np.bool_] = bars.high[days, column] > bars.low[days, column] * np.maximum(
-        np.sqrt(np.maximum(ratio, 1 / ratio)), _WIDE
-    )
-    return span
+def _ratio_of_each_bar(ratios: Array, days: NDArray[np.intp], close: Array) -> Array:
+    """Of each bar, on one of `days`, the ratio of the splits since the bar before; 1 where a price is missing."""
+    # a split on a day without a bar shows on the next day that has one
+    known = np.log(ratios).cumsum()[days]
+    ratio: Array = np.concatenate([[1.0], np.exp(np.diff(known))])
+    priced = (close > 0) & np.concatenate([[False], close[:-1] > 0])
+    return np.where(priced & (np.abs(ratio - 1) > _ROUNDED), ratio, 1.0)
 
 
-def _divided(bars: Bars, column: int, factor: Array, removed: NDArray[np.intp]) -> Bars:
-    """The prices of a column divided by `factor` [T], its volumes multiplied, and the bars of some days removed."""
-    only = np.ones(bars.close.shape)
-    only[:, column] = factor
-    volume = None if bars.volume is None else bars.volume * only
-    bad = np.zeros(bars.close.shape, dtype=bool)
-    bad[removed, column] = True
-    return replace(bars.mapped(lambda grid: grid / only), volume=volume).without(bad)
+def _are_adjusted(close: Array, ratio: Array) -> bool:
+    """Whether the moves at splits are nearer to none than to the splits."""
+    at = np.flatnonzero(ratio != 1)
+    drop = np.log(close[at - 1] / close[at])
+    return bool(np.abs(drop).sum() <= np.abs(drop - np.log(ratio[at])).sum())
+
+
+def _spans(high: Array, low: Array, ratio: Array) -> NDArray[np.bool_]:
+    """Whether a bar holds prices from before its split and from after it."""
+    spans: NDArray[np.bool_] = (ratio != 1) & (high > low * np.maximum(np.exp(np.abs(np.log(ratio)) / 2), _WIDE))
+    return spans
 
 
 def _scaled(prices: dict[str, Array], adjusted_close: Array) -> tuple[dict[str, Array], tuple[str, ...]]:

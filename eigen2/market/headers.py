@@ -97,7 +97,7 @@ def roles_of(source: str, header: Sequence[str]) -> dict[str, int]:
 
     Raises DataError where the names are those of bars, and none is a close.
     """
-    words = [plain(name) for name in header]
+    words = ["" if is_nameless(name) else plain(name) for name in header]
     if not {"o", "h", "l", "c"} <= set(words):
         words = [f"column {word}" if word in _LETTERS else word for word in words]
     found = {role: [words.index(alias) for alias in aliases if alias in words] for role, aliases in ROLES.items()}

@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from eigen2.__main__ import main
+from eigen2.cli import train
 from eigen2.config import Config, load_config
+from eigen2.errors import ConfigError
 from tests.market.tables import frame
+
+QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 
 
 def test_the_config_shown_is_the_config_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,3 +111,16 @@ def test_data_check_warns_where_there_is_nothing_to_choose(tmp_path: Path, capsy
     assert "warning: rules.max_holding_period is 5, and 1 stock may be bought" in shown
     assert "never more than 16.7 % is invested" in shown
     assert "warning" not in checked(Path("sp20"), capsys)
+
+
+def test_train_gives_the_same_warnings_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_cluster(config: Config, console: Console) -> None:
+        raise ConfigError("no cluster in this test")
+
+    monkeypatch.setattr(train, "join_cluster", no_cluster)
+    assert main(["train", str(QUICKSTART), "--set", "max_holding_period=20"]) == 2
+    assert "warning: rules.max_holding_period is 20, and 20 stocks may be bought" in capsys.readouterr().err
+    main(["train", str(QUICKSTART), "--set", "max_holding_period=19"])
+    assert "warning" not in capsys.readouterr().err

@@ -81,9 +81,19 @@ def test_a_bar_that_spans_its_split_is_removed(tmp_path):
     bars, report = clean(bars_of(tmp_path, table), 60.0)
     assert len(bars.dates) == 59
     assert (bars.high / bars.low < 1.2).all(), "no gain of 100 % within a day"
-    assert any("the bar of the day spans" in str(finding) for finding in report.findings)
+    assert any(
+        "a bar that spans the price before and after it was removed" in str(finding) for finding in report.findings
+    )
 
 
 def test_zeros_list_no_split(tmp_path):
     bars = bars_of(tmp_path, frame().assign(**{"Stock Splits": 0.0, "Dividends": 0.5}))
     assert bars.notes == ()
+
+
+def test_a_column_that_lists_too_many_is_not_one_of_splits(tmp_path):
+    bars = bars_of(tmp_path, frame().assign(splits=2.0))
+    np.testing.assert_array_equal(bars.close[:, 0], frame()["Close"])
+    assert bars.notes == (
+        "A: 59 splits, the first 2-for-1 on 2014-01-03: not used, since no share is split more often than every 20 days",
+    )

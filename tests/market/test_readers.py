@@ -272,7 +272,10 @@ def test_damaged_containers(tmp_path):
     assert "no such file" in refusal(str(tmp_path / "absent.csv"))
 
 
-PIECES = st.text(alphabet="0123456789.,-+eE\"'\n\r\t \x00<>/:;abNn^é∞", max_size=12)
+PAIRS = "Date,A.Open,A.High,A.Low,A.Close,B,B volume\n01/30/2004,1,2,0.5,1.5,7,9\n02/02/2004,1,2,1,2,8,9\n"
+GERMAN = "Datum;Close;Stock\n30.01.2004;1.234,5;A\n02.02.2004;1.235,5;A\n"
+SPLIT = "made by me\ntime,close,splits\n1075507200,4,0\n1075593600,2,2\n1075680000,2.1,0\n"
+PIECES = st.text(alphabet="0123456789.,-+eE\"'\n\r\t \x00<>/:;abNn^é∞$%|\x1b", max_size=12)
 DAMAGE = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 20), PIECES), max_size=4)
 
 
@@ -282,7 +285,7 @@ def scratch(tmp_path_factory):
 
 
 @settings(max_examples=300, deadline=None)
-@given(base=st.sampled_from([LONG, WIDE, YAHOO, STOOQ, YFINANCE]), damage=DAMAGE)
+@given(base=st.sampled_from([LONG, WIDE, YAHOO, STOOQ, YFINANCE, PAIRS, GERMAN, SPLIT]), damage=DAMAGE)
 def test_damaged_text_is_refused_or_read_clean(scratch, base, damage):
     text = base
     for where, cut, piece in damage:

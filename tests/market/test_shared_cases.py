@@ -1,4 +1,7 @@
-"""Inputs from public bug reports and layouts, each with what is right; they lie beside a checkout (or in EIGEN2_CASES)."""
+"""Inputs from public bug reports and layouts, each with what is right; they lie beside a checkout.
+
+EIGEN2_CASES names another folder.
+"""
 
 import os
 import subprocess
