@@ -12,6 +12,7 @@ from eigen2.market.headers import PRICES
 Array = NDArray[np.float64]
 
 _ROUNDED = 1e-9  # a ratio this near 1 is no split
+_LARGEST = 10_000.0  # shares for one, beyond what any split was
 _RARE = 20  # days a split, at least: what a column lists more often is none
 _WIDE = 1.2  # a bar whose high is above its low by less is none that spans a split
 
@@ -42,7 +43,8 @@ def without_splits(bars: Bars, splits: Array) -> Bars:
     Some files list splits that their prices are adjusted for, some list what their prices still show: the moves on the
     days of the splits tell. A bar that spans the price before and after its split is removed.
     """
-    listed = np.isfinite(splits) & (splits > 0) & (np.abs(splits - 1) > _ROUNDED)
+    possible = (splits > 1 / _LARGEST) & (splits < _LARGEST)
+    listed = possible & (np.abs(splits - 1) > _ROUNDED)
     if not listed.any():
         return bars
     valid, factor, spanning = bars.valid, np.ones(splits.shape), np.zeros(splits.shape, dtype=bool)
