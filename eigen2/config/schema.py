@@ -59,7 +59,7 @@ class DataConfig(Section):
         None, description="form of the file's dates, such as '%d/%m/%Y'; none: recognised, and refused where ambiguous"
     )
     max_spike_pct: float = Field(
-        60.0, gt=0, description="a daily move beyond this, in % of the price, is reported as a spike"
+        60.0, gt=0, description="a move from bar to bar beyond this, in % of the price, is reported as a spike"
     )
     allow_pickle: bool = Field(
         False, description="read .pkl files; unpickling runs code, so only for files of your own making"

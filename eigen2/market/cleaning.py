@@ -64,8 +64,8 @@ class DataReport:
 def clean(bars: Bars, max_spike_pct: float, context: Collection[str] = ()) -> tuple[Bars, DataReport]:
     """Bars without bad ones and without days that no column has, and the report of all that was found.
 
-    A daily move beyond `max_spike_pct` % is reported and kept. Missing history stays NaN. A negative price of the
-    columns in `context`, which can't be bought, is a bad bar.
+    A move from bar to bar beyond `max_spike_pct` % is reported and kept. Missing history stays NaN. A negative price
+    of the columns in `context`, which can't be bought, is a bad bar.
     Raises DataError, naming file, column and date, for a negative price of another column, a column whose bars are
     mostly bad or that has none, dates that aren't ascending, or fewer than two days.
     """
@@ -90,7 +90,7 @@ def clean(bars: Bars, max_spike_pct: float, context: Collection[str] = ()) -> tu
     findings += findings_of_days(kept)
     findings += per_column(kept, gaps, "day without a bar, inside the column's life: left missing")
     findings += splits_suspected(kept)
-    findings += per_column(kept, spikes, f"daily move beyond {max_spike_pct:g} %: kept")
+    findings += per_column(kept, spikes, f"move beyond {max_spike_pct:g} % from bar to bar: kept")
     findings += _lives(kept)
     return kept, _report(kept, bad, gaps, spikes, findings)
 

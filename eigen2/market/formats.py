@@ -185,7 +185,7 @@ def _is_no_price(table: Table, at: int, stamps: Stamps) -> bool:
 def _rows_of_fields(table: Table, stamps: Stamps, fields: Fields) -> Rows:
     """The rows of a table in which all tickers share their dates and each has columns of its own."""
     frames: list[pd.DataFrame] = []
-    notes = list(table.notes)
+    notes: dict[str, Sequence[str]] = {}
     for name, own in fields.items():
         if not {"close", "adj_close"} & set(own):
             raise DataError(f"{table.source}: {name} has no close column")
@@ -196,9 +196,18 @@ def _rows_of_fields(table: Table, stamps: Stamps, fields: Fields) -> Rows:
         there = np.isfinite(prices["close"]) | ~stamps.seconds.any()
         here, dropped = stamps.at(there).on_exchange_days()
         frames.append(_frame(here, name, {field: numbers[there] for field, numbers in prices.items()}))
-        notes += [*adjusting, *dropped]
-    frame, notes = _joined(frames, notes)
-    return Rows(table.source, tuple(fields), frame, tuple(dict.fromkeys(notes)))
+        notes[name] = [*adjusting, *dropped]
+    frame, every = _joined(frames, [*table.notes, *by_ticker(notes)])
+    return Rows(table.source, tuple(fields), frame, tuple(every))
+
+
+def by_ticker(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """The notes of tickers, each once; the tickers are named where a note is not about all."""
+    owners: dict[str, list[str]] = {}
+    for ticker, own in notes.items():
+        for note in own:
+            owners.setdefault(note, []).append(ticker)
+    return [note if len(named) == len(notes) else f"{note} ({shown(named)})" for note, named in owners.items()]
 
 
 def _place(name: str, stamps: Stamps) -> Callable[[int], str]:
@@ -224,12 +233,11 @@ def _on_exchange_days(stamps: Stamps, tickers: pd.Series) -> tuple[Stamps, tuple
     if not stamps.seconds.any():
         return stamps, ()
     days = stamps.days.copy()
-    notes: list[str] = []
-    for rows in tickers.groupby(tickers).indices.values():
-        own, dropped = stamps.at(np.asarray(rows)).on_exchange_days()
+    notes: dict[str, Sequence[str]] = {}
+    for name, rows in tickers.groupby(tickers).indices.items():
+        own, notes[str(name)] = stamps.at(np.asarray(rows)).on_exchange_days()
         days[rows] = own.days
-        notes += dropped
-    return replace(stamps, days=days), tuple(dict.fromkeys(notes))
+    return replace(stamps, days=days), tuple(by_ticker(notes))
 
 
 def _refuse_hidden_ticker(table: Table, stamps: Stamps, others: Sequence[int]) -> None:

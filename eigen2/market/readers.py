@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from eigen2.errors import DataError
 from eigen2.market.bars import Bars
 from eigen2.market.cells import Table
-from eigen2.market.formats import Rows, bars_of, rows_of
+from eigen2.market.formats import Rows, bars_of, by_ticker, rows_of
 from eigen2.market.headers import is_field_row
 from eigen2.market.text import LARGEST_TEXT, READABLE, text_table, too_large
 
@@ -58,9 +58,11 @@ def _read_folder(folder: Path, date_format: str | None) -> Bars:
         if other := owners.get(_stem(path)):
             raise DataError(f"{folder}: {other.name} and {path.name} are both of {_stem(path)}: remove or rename one")
         owners[_stem(path)] = path
-    bars = bars_of([_rows_of_one(path, date_format) for path in files], str(folder))
-    others = [path.name for path in visible if path not in files]
-    return replace(bars, notes=(*bars.notes, *(f"{name} is no CSV or Parquet file: left out" for name in others)))
+    parts = [_rows_of_one(path, date_format) for path in files]
+    notes = by_ticker({part.columns[0]: part.notes for part in parts})
+    notes += [f"{path.name} is no CSV or Parquet file: left out" for path in visible if path not in files]
+    bars = bars_of([replace(part, notes=()) for part in parts], str(folder))
+    return replace(bars, notes=(*notes, *bars.notes))
 
 
 def _rows_of_one(path: Path, date_format: str | None) -> Rows:

@@ -118,7 +118,7 @@ def test_a_removed_bar_is_not_a_missing_day_too():
 def test_spikes_are_kept_and_reported_over_a_gap_too():
     cleaned, report = clean(closes([10, 15.9, NAN, 26, 10.1], [1, 1, 1, 1, 1]), 60)
     assert cleaned.close[3, 0] == 26
-    assert found(report, "daily move beyond 60 %") == [("A", "2004-01-04", 2)]  # +63.5 % and -61.2 %
+    assert found(report, "move beyond 60 %") == [("A", "2004-01-04", 2)]  # +63.5 % and -61.2 %
     assert report.counts["spikes"] == (2, 0)
 
 
@@ -182,6 +182,6 @@ def test_text_of_the_report():
     assert lines[6:] == [
         "- m.csv: dates were sorted",
         "- m.csv: B: zero price: removed on 2004-01-02",
-        "- m.csv: A: daily move beyond 60 %: kept on 2004-01-02",
+        "- m.csv: A: move beyond 60 % from bar to bar: kept on 2004-01-02",
         "- m.csv: B: listed late: its first bar is on 2004-01-03",
     ]

@@ -197,6 +197,10 @@ def test_days_of_two_exchanges_in_one_file(read, kind):
     bars = read(table)
     np.testing.assert_array_equal(bars.dates, BARS.index.to_numpy(dtype="datetime64[D]"))
     np.testing.assert_allclose(bars.close, BARS[["Close", "Open"]])
+    assert [note.endswith(ticker) for note, ticker in zip(bars.notes, ["(7203.T)", "(AAPL)"], strict=True)] == [
+        True,
+        True,
+    ]
 
 
 def test_exact_copies_of_rows_are_left_out_and_counted(read):

@@ -148,7 +148,11 @@ def test_folder_of_yahoo_and_stooq_files(write, tmp_path):
     assert bars.columns == ("AAPL", "IBM", "ko.us")
     np.testing.assert_array_equal(bars.close, [[4, 16, 11], [10, 20, 12]])
     np.testing.assert_array_equal(bars.high[0], [5, 20, 12])
-    assert any("readme.md" in note for note in bars.notes)
+    assert bars.notes == (
+        "open, high and low were adjusted by adj_close / close (AAPL)",
+        "columns not read: Other (IBM)",
+        "readme.md is no CSV or Parquet file: left out",
+    )
 
 
 def test_folder_with_a_closes_only_file_is_closes_only(write, tmp_path):
