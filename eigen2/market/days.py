@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -28,7 +29,6 @@ _MONTH_NAMED = re.compile(
 )
 _EPOCH = re.compile(r"(?P<count>\d{9,19})(?:\.0*)?")
 _EPOCH_UNITS = {9: 1, 10: 1, 12: 10**3, 13: 10**3, 15: 10**6, 16: 10**6, 18: 10**9, 19: 10**9}  # digits: a second
-_GREENWICH = ("Z", "UTC", "GMT", "+00", "+0000")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _SATURDAY = 5
 _MANY = 5  # a shift that leaves a fifth of the bars at weekends, or less, explains them
@@ -37,44 +37,44 @@ Days = NDArray[np.datetime64]
 
 
 class _Stamp(NamedTuple):
-    """A day, the second of that day, and whether they are those of Greenwich rather than of an exchange."""
+    """A day, the second of that day, and whether they name their time zone, which may not be the exchange's."""
 
     day: date
     second: int
-    utc: bool
+    zoned: bool
 
 
 @dataclass(frozen=True)
 class Stamps:
-    """Days [N] datetime64[D] as written, the second of each day [N], and whether they are in UTC [N]."""
+    """Days [N] datetime64[D] as written, the second of each day [N], and whether they name their time zone [N]."""
 
     days: Days
     seconds: NDArray[np.int64]
-    utc: NDArray[np.bool_]
+    zoned: NDArray[np.bool_]
 
     def at(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
         """The stamps of these rows, given by number or by whether they are among them."""
-        return type(self)(self.days[rows], self.seconds[rows], self.utc[rows])
+        return type(self)(self.days[rows], self.seconds[rows], self.zoned[rows])
 
     def on_exchange_days(self) -> tuple[Self, tuple[str, ...]]:
         """The stamps of one asset on the days of its exchange, and a note where times of day were dropped.
 
-        The midnight of an exchange east of Greenwich is the evening before in UTC. Where this puts bars at weekends
-        and the day after does not, the bars belong to the day after.
+        The midnight of an exchange is the evening before in a time zone west of it, as Tokyo's is in UTC. Where this
+        puts bars at weekends and the day after does not, the bars belong to the day after.
         """
         late = self.seconds > 0
         if not late.any():
             return self, ()
         times = _times(self.seconds[late])
-        shifted = self.days + (late & self.utc).astype("timedelta64[D]")
+        shifted = self.days + (late & self.zoned).astype("timedelta64[D]")
         before, after = (int(weekend(days).sum()) for days in (self.days, shifted))
         if after * _MANY >= before:
             return self, (f"times of day ({times}) were dropped: a bar belongs to the day as written",)
         note = (
-            f"times of day ({times} UTC) were dropped: they put {before} bars at weekends, so they are midnights east "
-            "of Greenwich, and each bar belongs to the day that begins then"
+            f"times of day ({times}) were dropped: they put {before} bars at weekends, so they are midnights of a time "
+            "zone further east, and each bar belongs to the day that begins then"
         )
-        return type(self)(shifted, self.seconds, self.utc), (note,)
+        return type(self)(shifted, self.seconds, self.zoned), (note,)
 
 
 def weekend(days: Days) -> NDArray[np.bool_]:
@@ -109,7 +109,7 @@ def stamps_of(cells: pd.Series, source: str, date_format: str | None) -> Stamps:
     return Stamps(
         np.array([stamp.day for stamp in known], dtype="datetime64[D]")[codes],
         np.array([stamp.second for stamp in known], dtype=np.int64)[codes],
-        np.array([stamp.utc for stamp in known], dtype=bool)[codes],
+        np.array([stamp.zoned for stamp in known], dtype=bool)[codes],
     )
 
 
@@ -138,6 +138,7 @@ def _of_format(text: str, date_format: str) -> _Stamp | None:
         return None
 
 
+@lru_cache(maxsize=100_000)  # files of a folder share their days
 def _of_text(text: str, day_first: bool) -> _Stamp | None:
     epoch = _EPOCH.fullmatch(text)
     if epoch and len(epoch["count"]) in _EPOCH_UNITS:
@@ -169,8 +170,8 @@ def _timed(day: date, found: re.Match[str]) -> _Stamp:
     hour, minute, second = (int(found[part] or 0) for part in ("hour", "minute", "second"))
     if found["half"]:
         hour = hour % 12 + (12 if found["half"].upper() == "PM" else 0)
-    utc = (found["zone"] or "").upper().replace(":", "") in _GREENWICH
-    return _stamp_of(datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=UTC if utc else None))
+    zone = UTC if found["zone"] else None  # which one makes no difference to the day as written
+    return _stamp_of(datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=zone))
 
 
 def _stamp_of(moment: datetime) -> _Stamp:

@@ -80,10 +80,12 @@ def test_midnights_of_an_exchange_in_utc_are_its_own_days():
     days, notes = exchange_days(evenings)
     np.testing.assert_array_equal(days, WORKDAYS.to_numpy(dtype="datetime64[D]"))
     assert not weekend(days).any()
-    assert "15:00 UTC" in notes[0]
+    assert "(15:00)" in notes[0]
     assert "6 bars at weekends" in notes[0]
     epochs = [str(int(pd.Timestamp(text).timestamp())) for text in evenings]
     np.testing.assert_array_equal(exchange_days(epochs)[0], days)
+    york = written(WORKDAYS - pd.Timedelta(days=1), " 19:00:00-05:00")  # midnights of UTC in New York's time
+    np.testing.assert_array_equal(exchange_days(york)[0], days)
     summer = written(WORKDAYS - pd.Timedelta(days=1), " 23:00:00+00:00")[15:]  # London
     mixed = written(WORKDAYS[:15], " 00:00:00+00:00") + summer
     np.testing.assert_array_equal(exchange_days(mixed)[0], days)
@@ -94,6 +96,13 @@ def test_other_times_leave_the_day_as_written(time):
     days, notes = exchange_days(written(WORKDAYS, time))
     np.testing.assert_array_equal(days, WORKDAYS.to_numpy(dtype="datetime64[D]"))
     assert bool(notes) == (time.strip() not in ("", "00:00:00-05:00"))
+
+
+def test_weekend_bars_without_a_time_zone_stay_where_they_are():
+    sundays = written(WORKDAYS - pd.Timedelta(days=1), " 15:00")
+    days, notes = exchange_days(sundays)
+    assert weekend(days).sum() == 6
+    assert notes == ("times of day (15:00) were dropped: a bar belongs to the day as written",)
 
 
 def test_assets_that_trade_every_day_are_not_shifted():
