@@ -106,6 +106,9 @@ def _add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = _add(actions, "check", "data", "say what a market file holds and what is wrong with it")
     check.add_argument("file", metavar="FILE", help="a file, a folder of files, or `sp20` for the embedded data")
+    check.add_argument(
+        "--date-format", metavar="FORM", help="form of the file's dates, such as %%d/%%m/%%Y; default: recognised"
+    )
     _add_set(check)
     fetch = _add(actions, "fetch", "data", "download daily bars through yfinance")
     fetch.add_argument("--tickers", nargs="+", required=True, metavar="TICKER", help="symbols; ^GSPC is the S&P 500")

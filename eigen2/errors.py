@@ -4,6 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+def printable(text: str) -> str:
+    """`text` on one line; control characters and invisible ones, which a terminal would obey, are written out."""
+    return "".join(map(_printable, text))
+
+
+def _printable(letter: str) -> str:
+    if letter.isprintable():
+        return letter
+    return " " if letter.isspace() else letter.encode("unicode_escape").decode("ascii")
+
+
 class Eigen2Error(Exception):
     """Something failed for a reason the user can read; the command exits with `exit_code`."""
 
@@ -17,7 +28,13 @@ class ConfigError(Eigen2Error):
 
 
 class DataError(Eigen2Error):
-    """A market file can't be used; the message names file, column and date where they are known."""
+    """A market file can't be used; the message names file, column and date where they are known.
+
+    The message may quote the file, so it is made printable.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class ResourceError(Eigen2Error):

@@ -19,6 +19,7 @@ from eigen2.market.build import load_market
 from eigen2.market.cleaning import DataReport
 from eigen2.market.market import Market
 from eigen2.tracking.expression import check
+from eigen2.trading.geometry import geometry_warnings
 from eigen2.training.cluster import connect
 from eigen2.training.metrics import NUMBERS
 from eigen2.training.resume import Resume
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     resume = _resume(args)
     config = resume.config if resume else load_config(_config_path(args), _overrides(args))
     market = load_checked(config)
+    warn_of_geometry(config, market[0], console)
     join_cluster(config, console)
     from eigen2.cli.training import train_run
 
@@ -44,6 +46,12 @@ def load_checked(config: Config) -> tuple[Market, DataReport]:
     """The market of a config whose `combined_score` can be worked out, before anything is started."""
     check(config.tracking.combined_score, NUMBERS)
     return load_market(config)
+
+
+def warn_of_geometry(config: Config, market: Market, console: Console) -> None:
+    """Warn, before anything is trained, where the number of stocks leaves an agent no choice."""
+    for warning in geometry_warnings(config.rules, len(market.stocks)):
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
 
 
 def join_cluster(config: Config, console: Console) -> None:

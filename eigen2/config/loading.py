@@ -81,6 +81,8 @@ def _parsed(field: str, text: str) -> Any:
     try:
         value = yaml.safe_load(text)
     except NOT_YAML as error:
+        if _is_text(field):  # such as %d/%m/%Y: YAML reserves the first letter
+            return text.strip()
         raise ConfigError(f"{text!r} is not a value YAML can read") from error
     looks_otherwise = not isinstance(value, str | list | None)
     return text.strip() if looks_otherwise and _is_text(field) else value

@@ -3,11 +3,11 @@
 Field names are unique across sections, so that a sweep or `--set` may name a field without its section.
 """
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 FeatureName = Literal["log_return", "rsi", "macd_signal", "trix", "mean_distance", "volatility"]
 RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -21,6 +21,15 @@ class Section(BaseModel):
     """A frozen group of fields; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+def _names_a_day(date_format: str) -> bool:
+    """Whether a day written in this form can be read back."""
+    day = datetime(2004, 1, 31)
+    try:
+        return datetime.strptime(day.strftime(date_format), date_format) == day
+    except ValueError:
+        return False
 
 
 class RunConfig(Section):
@@ -58,12 +67,22 @@ class DataConfig(Section):
         "(252 for exchange days, 365 for every day, 52 for weeks, 12 for months)",
     )
     last_date: date | None = Field(None, description="days after it are not read; none: all days of the source")
+    date_format: str | None = Field(
+        None, description="form of the file's dates, such as '%d/%m/%Y'; none: recognised, and refused where ambiguous"
+    )
     max_spike_pct: float = Field(
-        60.0, gt=0, description="a daily move beyond this, in % of the price, is reported as a spike"
+        60.0, gt=0, description="a move from bar to bar beyond this, in % of the price, is reported as a spike"
     )
     allow_pickle: bool = Field(
         False, description="read .pkl files; unpickling runs code, so only for files of your own making"
     )
+
+    @field_validator("date_format")
+    @classmethod
+    def _date_format_names_a_day(cls, given: str | None) -> str | None:
+        if given is not None and not _names_a_day(given):
+            raise ValueError("must name year, month and day, for example '%d/%m/%Y'")
+        return given
 
 
 class FeaturesConfig(Section):

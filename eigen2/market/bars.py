@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Grid = NDArray[np.float64]
+REMOVED, LEFT_OUT = "removed", "left out"  # how findings end about what the market lacks
 
 
 @dataclass(frozen=True)

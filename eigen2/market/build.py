@@ -43,7 +43,7 @@ def build_market(
     data: DataConfig, features: FeaturesConfig, splits: SplitsConfig, context_days: int, slice_days: int
 ) -> tuple[Market, DataReport]:
     """The market of `data.source`, and what cleaning it found. See `market_from_bars`."""
-    bars = read_bars(data.source, data.allow_pickle)
+    bars = read_bars(data.source, data.allow_pickle, data.date_format)
     return market_from_bars(bars, data, features, splits, context_days, slice_days)
 
 
@@ -63,10 +63,14 @@ def market_from_bars(
     """
     bars = _until(bars, data.last_date)
     choice = _choose(bars, data)
-    chosen, report = clean(_chosen_bars(bars, choice), data.max_spike_pct)
+    context = {bars.columns[c] for c in choice.columns if c not in choice.stocks}
+    chosen, report = clean(_chosen_bars(bars, choice), data.max_spike_pct, context)
     raw = compute(chosen.close, features.features)
     observed = np.all(np.isfinite(raw), axis=-1)
-    spans = _split(observed, splits, context_days, slice_days, chosen.source)
+    try:
+        spans = _split(observed, splits, context_days, slice_days, chosen.source)
+    except DataError as error:
+        raise DataError("; ".join([str(error), *report.losses])) from error
     market = Market(
         dates=_frozen(chosen.dates),
         columns=chosen.columns,

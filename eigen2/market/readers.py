@@ -1,96 +1,102 @@
 """Opening market files: CSV, compressed CSV, Parquet, a folder of them, and the embedded data."""
 
-import csv
-import gzip
-import io
 import pickle
-import warnings
-import zlib
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from eigen2.errors import DataError
 from eigen2.market.bars import Bars
-from eigen2.market.cells import MISSING, Table
-from eigen2.market.formats import Rows, bars_of, is_field_row, rows_of, text_columns
+from eigen2.market.cells import Table
+from eigen2.market.formats import Rows, bars_of, by_ticker, rows_of
+from eigen2.market.headers import is_field_row
+from eigen2.market.text import LARGEST_TEXT, READABLE, text_table, too_large
 
 EMBEDDED = "sp20"
+LARGEST_TABLE = 4 * 10**9  # bytes of a Parquet file's cells in memory
 _EMBEDDED_FILE = "sp20_close_2004_2022.csv.gz"
-_GZIP = b"\x1f\x8b"
 _TEXT = (".csv", ".txt")
 _PARQUET = (".parquet", ".pq")
 _PICKLE = (".pkl", ".pickle")
-_MISSING_TEXTS = sorted({form for text in MISSING for form in (text, text.upper(), text.title(), "NaN")})
+_EXCEL = (".xlsx", ".xlsm", ".xls", ".ods")
+_CELL = 8  # bytes of a number
 _BROKEN_PICKLE = (
     pickle.UnpicklingError, EOFError, ImportError, AttributeError, LookupError, ValueError, TypeError, OSError
 )  # fmt: skip
 
 
-def read_bars(source: str, allow_pickle: bool) -> Bars:
-    """The bars of `source`: `sp20` (embedded), a file, or a folder with one CSV a ticker.
+def read_bars(source: str, allow_pickle: bool, date_format: str | None = None) -> Bars:
+    """The bars of `source`: `sp20` (embedded), a file, or a folder with one file a ticker.
 
-    A file is recognised by its header names. Pickles are read only where `allow_pickle` is true.
+    A file is recognised by its header names. Pickles are read only where `allow_pickle` is true. `date_format` is the
+    form of all dates, as in `strptime`; none: they are recognised.
     Raises DataError, naming the file, where it can't be read or isn't a market file.
     """
     if source == EMBEDDED:
         data = resources.files("eigen2.market").joinpath("data", _EMBEDDED_FILE).read_bytes()
-        return bars_of([rows_of(_csv_table(data, EMBEDDED, EMBEDDED))], EMBEDDED)
+        return bars_of([rows_of(text_table(data, EMBEDDED, EMBEDDED))], EMBEDDED)
     path = Path(source)
     if path.is_dir():
-        return _read_folder(path)
+        return _read_folder(path, date_format)
     if not path.is_file():
         raise DataError(f"{source}: there is no such file or folder; `{EMBEDDED}` names the embedded data")
-    return bars_of([rows_of(_table(path, allow_pickle))], source)
+    return bars_of([rows_of(_table(path, allow_pickle, date_format))], source)
 
 
-def _read_folder(folder: Path) -> Bars:
+def _read_folder(folder: Path, date_format: str | None) -> Bars:
     visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    files = [path for path in visible if _is_text(path)]
+    files = [path for path in visible if path.is_file() and _stem(path) != path.name]
     if not files:
-        raise DataError(f"{folder}: has no .csv or .txt file, one for each ticker")
-    bars = bars_of([_rows_of_one(path) for path in files], str(folder))
-    others = [path.name for path in visible if path not in files]
-    notes = (*dict.fromkeys(bars.notes), *(f"{name} is not a CSV file: left out" for name in others))
-    return replace(bars, notes=notes)
+        raise DataError(f"{folder}: has no .csv, .txt or .parquet file, one for each ticker; {READABLE} read")
+    owners: dict[str, Path] = {}
+    for path in files:
+        if other := owners.get(_stem(path)):
+            raise DataError(f"{folder}: {other.name} and {path.name} are both of {_stem(path)}: remove or rename one")
+        owners[_stem(path)] = path
+    parts = [_rows_of_one(path, date_format) for path in files]
+    notes = by_ticker({part.columns[0]: part.notes for part in parts})
+    notes += [f"{path.name} is no CSV or Parquet file: left out" for path in visible if path not in files]
+    bars = bars_of([replace(part, notes=()) for part in parts], str(folder))
+    return replace(bars, notes=(*notes, *bars.notes))
 
 
-def _rows_of_one(path: Path) -> Rows:
-    rows = rows_of(_table(path, allow_pickle=False))
+def _rows_of_one(path: Path, date_format: str | None) -> Rows:
+    rows = rows_of(_table(path, allow_pickle=False, date_format=date_format))
     if len(rows.columns) > 1:
         raise DataError(f"{path}: has {len(rows.columns)} tickers; in a folder each file holds one")
     ticker = _stem(path)
     return Rows(rows.source, (ticker,), rows.frame.assign(ticker=ticker), rows.notes)
 
 
-def _is_text(path: Path) -> bool:
-    return path.is_file() and path.name.lower().removesuffix(".gz").endswith(_TEXT)
-
-
 def _stem(path: Path) -> str:
+    """A file's name without the end that tells a readable kind."""
     name = path.name
-    for suffix in (".gz", *_TEXT):
+    for suffix in (".gz", *_TEXT, *_PARQUET):
         if name.lower().endswith(suffix):
             name = name[: -len(suffix)]
     return name
 
 
-def _table(path: Path, allow_pickle: bool) -> Table:
+def _table(path: Path, allow_pickle: bool, date_format: str | None) -> Table:
     suffix = path.suffix.lower()
     if suffix in _PICKLE:
-        return _frame_table(_read_pickle(path, allow_pickle), path)
+        return replace(_frame_table(_read_pickle(path, allow_pickle), path), date_format=date_format)
     if suffix in _PARQUET:
-        return _frame_table(_read_parquet(path), path)
+        return replace(_frame_table(_read_parquet(path), path), date_format=date_format)
+    if suffix in _EXCEL:
+        raise DataError(f"{path}: is an Excel file; Excel is not read: save the sheet as CSV or Parquet")
     try:
+        if path.stat().st_size > LARGEST_TEXT:
+            raise DataError(f"{path}: has more than {too_large(LARGEST_TEXT)}, or save it as Parquet")
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror})") from error
-    return _csv_table(data, str(path), _stem(path))
+    return text_table(data, str(path), _stem(path), date_format)
 
 
 def _read_pickle(path: Path, allow_pickle: bool) -> pd.DataFrame:
@@ -110,9 +116,37 @@ def _read_pickle(path: Path, allow_pickle: bool) -> pd.DataFrame:
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path, engine="pyarrow")
+        with pq.ParquetFile(path) as file:
+            texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
+            size = _size_unpacked(file.metadata)
+        if size > LARGEST_TABLE:
+            raise DataError(f"{path}: unpacks to {size // 10**6} MB, more than {too_large(LARGEST_TABLE)}")
+        # a text that stands in many cells stays one until its length is known
+        table = pq.read_table(path, read_dictionary=texts)
+        if max(map(_text_size, table.columns), default=0) > LARGEST_TABLE:
+            raise DataError(f"{path}: its texts unpack to more than {too_large(LARGEST_TABLE)}")
+        return table.to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: is no Parquet file that can be read ({error})") from error
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind))
+
+
+def _size_unpacked(metadata: pq.FileMetaData) -> int:
+    """Bytes of a Parquet file's cells in memory, at least: repeated cells take no room in the file."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return sum(max(chunk.num_values * _CELL, chunk.total_uncompressed_size) for chunk in chunks)
+
+
+def _text_size(column: pa.ChunkedArray) -> int:
+    """Bytes of the texts of a column, each counted as often as the longest could be."""
+    if not pa.types.is_dictionary(column.type):
+        return 0
+    longest = max((pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0 for chunk in column.chunks), default=0)
+    return int(longest) * len(column)
 
 
 def _frame_table(frame: pd.DataFrame, path: Path) -> Table:
@@ -132,57 +166,4 @@ def _frame_table(frame: pd.DataFrame, path: Path) -> Table:
 
 
 def _numbered(frame: pd.DataFrame, path: Path, header: tuple[str, ...], second: tuple[str, ...] | None) -> Table:
-    return Table(str(path), _stem(path.with_suffix("")), header, second, frame.set_axis(range(len(header)), axis=1))
-
-
-def _csv_table(data: bytes, source: str, stem: str) -> Table:
-    text = _text(data, source)
-    if not text.strip():
-        raise DataError(f"{source}: is empty")
-    try:
-        rows = [tuple(row) for row in csv.reader(text.split("\n", 3)[:3])]
-    except csv.Error as error:
-        raise DataError(f"{source}: has a header that can't be read ({error})") from error
-    if len(rows) == 3 and _is_yfinance(rows):
-        return Table(source, stem, rows[0], rows[1], _cells(text, 3, source, len(rows[0]), []))
-    return Table(source, stem, rows[0], None, _cells(text, 1, source, len(rows[0]), text_columns(rows[0])))
-
-
-def _text(data: bytes, source: str) -> str:
-    try:
-        text = (gzip.decompress(data) if data[:2] == _GZIP else data).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{source}: is a damaged .gz file ({error})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source}: is not a text file in UTF-8") from error
-    return text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\n")
-
-
-def _is_yfinance(rows: list[tuple[str, ...]]) -> bool:
-    first, second, third = rows
-    same = len(first) == len(second) > 1
-    dated = third[:1] != () and third[0].strip().lower() == "date" and not any(cell.strip() for cell in third[1:])
-    return same and dated and (is_field_row(first[1:]) or is_field_row(second[1:]))
-
-
-def _cells(text: str, header_lines: int, source: str, width: int, texts: Sequence[int]) -> pd.DataFrame:
-    """The cells under the header, in columns 0 .. width - 1; those of `texts` stay text."""
-    missing: Any = {at: _MISSING_TEXTS for at in range(width) if at not in texts}  # the stubs want str keys
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # pandas only warns of cells it drops
-            return pd.read_csv(
-                io.StringIO(text),
-                header=None,
-                skiprows=header_lines,
-                names=range(width),
-                index_col=False,
-                dtype=dict.fromkeys(texts, str),
-                na_values=missing,
-                keep_default_na=False,
-                low_memory=False,
-            )
-    except pd.errors.ParserWarning as error:
-        raise DataError(f"{source}: its rows have more cells than its header") from error
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{source}: is no CSV that can be read ({str(error).strip()})") from error
+    return Table(str(path), _stem(path), header, second, frame.set_axis(range(len(header)), axis=1))

@@ -3,9 +3,15 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from eigen2.__main__ import main
+from eigen2.cli import train
 from eigen2.config import Config, load_config
+from eigen2.errors import ConfigError
+from tests.market.tables import frame
+
+QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 
 
 def test_the_config_shown_is_the_config_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,6 +40,7 @@ def test_every_field_is_shown_with_its_range(capsys: pytest.CaptureFixture[str])
         (["config", "show", "--set", "actr_lr=1"], 2, "did you mean actor_lr?"),
         (["config", "show", "--set", "gamma=2"], 2, "ddpg.gamma is 2"),
         (["data", "check", "no such file"], 1, "no such file"),
+        (["data", "check", "sp20", "--date-format", "%d/%m"], 2, "data.date_format is '%d/%m'"),
         (["evaluate", "nowhere"], 1, "nowhere is not a run folder"),
     ],
 )
@@ -70,3 +77,50 @@ def test_data_check_tells_the_splits(capsys: pytest.CaptureFixture[str]) -> None
     told = capsys.readouterr().out
     assert "hold-out: 251 days" in told
     assert "4781 days" in told
+
+
+def checked(file: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    small = "validation_days=40 holdout_days=40 trading_days=15 max_holding_period=5 context_days=16"
+    assert main(["data", "check", str(file), *(f"--set={field}" for field in small.split()), *options]) == 0
+    return capsys.readouterr().out
+
+
+def test_data_check_never_breaks_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    file = tmp_path / ("a name [bold] long enough to be broken " * 3 + ".csv")
+    frame(260, step="W-FRI").to_csv(file)
+    lines = checked(file, capsys).splitlines()
+    what = "the median step between bars is 7 days: what rules, splits and reports call days are bars"
+    assert f"- {file}: {what}" in lines
+
+
+def test_data_check_takes_the_form_of_dates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    months = frame(260, first="1990-01-01", step="MS")
+    months.index = months.index.strftime("%d/%m/%Y")
+    months.to_csv(tmp_path / "m.csv")
+    assert main(["data", "check", str(tmp_path / "m.csv")]) == 1
+    assert "--date-format %d/%m/%Y" in capsys.readouterr().err
+    assert "1990-01-01 to 2011-08-01" in checked(tmp_path / "m.csv", capsys, "--date-format", "%d/%m/%Y")
+
+
+def test_data_check_warns_where_there_is_nothing_to_choose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame(260).to_csv(tmp_path / "m.csv")
+    shown = checked(tmp_path / "m.csv", capsys)
+    assert "warning: rules.max_holding_period is 5, and 1 stock may be bought" in shown
+    assert "never more than 16.7 % is invested" in shown
+    assert "warning" not in checked(Path("sp20"), capsys)
+
+
+def test_train_gives_the_same_warnings_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_cluster(config: Config, console: Console) -> None:
+        raise ConfigError("no cluster in this test")
+
+    monkeypatch.setattr(train, "join_cluster", no_cluster)
+    assert main(["train", str(QUICKSTART), "--set", "max_holding_period=20"]) == 2
+    assert "warning: rules.max_holding_period is 20, and 20 stocks may be bought" in capsys.readouterr().err
+    main(["train", str(QUICKSTART), "--set", "max_holding_period=19"])
+    assert "warning" not in capsys.readouterr().err

@@ -85,3 +85,14 @@ def test_settlement_is_as_long_as_a_position_may_need() -> None:
     assert Config().settlement_days == 21
     assert load_config(None, ["fill=close"]).settlement_days == 20
     assert load_config(None, ["settlement_days=30"]).settlement_days == 30
+
+
+@pytest.mark.parametrize("given", ["%d/%m/%Y", "%m/%d/%y", "%d.%m.%Y %H:%M", "%Y%m%d", "%b %d, %Y"])
+def test_forms_of_dates(given: str) -> None:
+    assert load_config(None, [f"data.date_format={given}"]).data.date_format == given
+
+
+@pytest.mark.parametrize("given", ["dd/mm/yyyy", "%d/%m", "%Y-%m", "%d/%m/%Y %z", "%", "%Q"])
+def test_a_form_that_names_no_day_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"data.date_format is '{given}': must name year, month and day")):
+        load_config(None, [f"data.date_format={given}"])

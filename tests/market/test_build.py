@@ -73,6 +73,26 @@ def test_too_few_days_says_how_many_are_needed(walk):
         build(walk(30))
 
 
+def test_too_few_days_names_the_bars_that_were_removed(walk):
+    bars = walk(120)
+    bars.close[20:60] = 0
+    with pytest.raises(
+        DataError, match=r"has 80 days, but 116 are needed.*; arrays: A: zero price: removed \(40 times\)"
+    ):
+        build(bars)
+
+
+def test_a_negative_price_may_be_observed_and_not_bought(walk):
+    bars = walk(200)
+    bars.close[7, 1] = -3
+    with pytest.raises(DataError, match=r"data\.context"):
+        build(bars)
+    market, report = build(bars, DataConfig(context=("B", "^I")))
+    assert market.stock_names == ("A",)
+    assert np.isnan(market.prices.close[7, 1])
+    assert [f.what for f in report.findings if f.column == "B"] == ["negative price: removed"]
+
+
 def test_arrays_are_read_only_and_not_the_callers(walk):
     bars = walk(200)
     market, _ = build(bars)

@@ -69,11 +69,32 @@ def test_rounding_of_adjusted_prices_is_tolerated():
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
-def test_a_negative_price_is_refused(place):
+def test_a_negative_price_is_refused_with_the_remedy(place):
     row = [10.0, 11.0, 9.0, 10.0]
     row[place] = -1
     with pytest.raises(DataError, match=r"m.csv: column A on 2004-01-02: .* is -1, and a price can't be negative"):
         clean(candles(GOOD, row), 60)
+    with pytest.raises(DataError, match=r"data.investable, or only observe it by naming it in data.context"):
+        clean(candles(GOOD, row), 60, context=["B"])
+
+
+def test_a_negative_price_of_what_is_only_observed_is_removed():
+    cleaned, report = clean(candles(GOOD, (10, 11, -37.6, 10), GOOD), 60, context=["A"])
+    assert np.isnan(cleaned.close[1, 0])
+    assert found(report, "negative price: removed") == [("A", "2004-01-02", 1)]
+
+
+def test_a_column_of_mostly_contradicting_bars_is_refused_with_the_cause():
+    wrong = (10, 11, 9, 12)
+    said = r"m.csv: column A: 3 of 5 bars removed: open or close outside low to high, first on 2004-01-02"
+    with pytest.raises(DataError, match=said):
+        clean(candles(GOOD, wrong, wrong, wrong, GOOD), 60)
+    assert clean(candles(GOOD, wrong, wrong, GOOD, GOOD), 60)[1].counts["bad_bars"] == (2, 0)
+
+
+def test_zeros_before_a_listing_are_removed_however_many():
+    _, report = clean(closes([0, 0, 0, 1, 1], [1, 1, 1, 1, 1]), 60)
+    assert report.counts["days_before_first"] == (3, 0)
 
 
 def test_gaps_late_listing_and_early_end():
@@ -97,7 +118,7 @@ def test_a_removed_bar_is_not_a_missing_day_too():
 def test_spikes_are_kept_and_reported_over_a_gap_too():
     cleaned, report = clean(closes([10, 15.9, NAN, 26, 10.1], [1, 1, 1, 1, 1]), 60)
     assert cleaned.close[3, 0] == 26
-    assert found(report, "daily move beyond 60 %") == [("A", "2004-01-04", 2)]  # +63.5 % and -61.2 %
+    assert found(report, "move beyond 60 %") == [("A", "2004-01-04", 2)]  # +63.5 % and -61.2 %
     assert report.counts["spikes"] == (2, 0)
 
 
@@ -114,7 +135,7 @@ def test_a_day_without_any_bar_is_left_out():
     ("bars", "said"),
     [
         (closes([1, 2, 3], [NAN, NAN, NAN]), "column B has no price at all"),
-        (closes([1, 2, 3], [0, 0, 0]), "column B has no bar left"),
+        (closes([1, 2, 3], [0, 0, 0]), "column B: 3 of 3 bars removed: zero price, first on 2004-01-01"),
         (closes([1]), "has 1 days, too few"),
         (closes([1, NAN, NAN]), "1 days with a bar are too few"),
         (replace(closes([1, 2]), dates=np.array(["2004-01-02"] * 2, dtype="datetime64[D]")), "aren't ascending"),
@@ -127,6 +148,30 @@ def test_refusals(bars, said):
     assert said in str(caught.value)
 
 
+def test_columns_without_a_flaw_are_summed_up():
+    days = 5
+    many = [[1.0] * days for _ in range(500)]
+    many[7][2] = 0.0
+    many[9][2] = NAN
+    lines = clean(closes(*many), 60)[1].to_text().splitlines()
+    names = [line.split()[0] for line in lines[2:5]]
+    assert names == ["column", chr(65 + 7), chr(65 + 9)]
+    assert lines[5] == "498 other columns have 5 bars each, and no flaw"
+    assert lines[6:] == [
+        "",
+        "- m.csv: H: zero price: removed on 2004-01-03",
+        "- m.csv: bar at a weekend, in 500 of 500 columns: kept (998 times), first on 2004-01-03",
+        "- m.csv: J: day without a bar, inside the column's life: left missing on 2004-01-03",
+    ]
+    flawless = clean(closes(*[[1.0] * days] * 500), 60)[1].to_text().splitlines()
+    assert flawless[2:] == ["500 columns have 5 bars each, and no flaw", "", "nothing found"]
+
+
+def test_the_text_of_a_report_obeys_nothing_from_a_file():
+    bars = replace(closes([1, 2]), source="a\x1b[31m.csv", notes=("columns not read: \x1b]0;x\x07",))
+    assert all(line.isprintable() for line in clean(bars, 200)[1].to_text().splitlines())
+
+
 def test_text_of_the_report():
     bars = replace(closes([1, 2, 2], [NAN, 0, 3]), notes=("dates were sorted",))
     lines = clean(bars, 60)[1].to_text().splitlines()
@@ -137,6 +182,6 @@ def test_text_of_the_report():
     assert lines[6:] == [
         "- m.csv: dates were sorted",
         "- m.csv: B: zero price: removed on 2004-01-02",
-        "- m.csv: A: daily move beyond 60 %: kept on 2004-01-02",
+        "- m.csv: A: move beyond 60 % from bar to bar: kept on 2004-01-02",
         "- m.csv: B: listed late: its first bar is on 2004-01-03",
     ]
