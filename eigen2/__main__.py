@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -18,9 +19,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # a command's module is imported when it is called: `data check` need not wait for torch
         command = importlib.import_module(f"eigen2.cli.{args.module}")
-        return int(command.run(args))
+        code = int(command.run(args))
+        sys.stdout.flush()
+        return code
     except Eigen2Error as error:
         return _failed(args, str(error), error.exit_code)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it exits
+        return 1
     except KeyboardInterrupt:
         return _failed(args, "stopped", 1)
     except Exception as error:  # noqa: BLE001 - the last resort: told to the user, with its traceback under --debug

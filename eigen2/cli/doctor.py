@@ -146,7 +146,7 @@ def check_data(config: Config) -> Check:
         )
     except Eigen2Error as error:
         return Check("data", "FAIL", f"{error}; correct the file or name another with --data")
-    found = f"{config.data.source}: {report.days} days of {len(market.columns)} columns"
+    found = f"{config.data.source}: {report.days} {report.bar_unit} of {len(market.columns)} columns"
     return Check("data", "OK", f"{found}, {report.first_date} to {report.last_date}")
 
 

@@ -15,6 +15,17 @@ def steps_in_days(dates: NDArray[np.datetime64]) -> NDArray[np.int64]:
     return days[1:] - days[:-1]
 
 
+def median_step(dates: NDArray[np.datetime64]) -> int:
+    """The median number of calendar days between two bars; 1 for fewer than two."""
+    steps = steps_in_days(dates)
+    return int(np.median(steps)) if len(steps) else 1
+
+
+def bar_unit(dates: NDArray[np.datetime64]) -> str:
+    """Name of a number of bars in reports: days where most bars are one day apart, else bars."""
+    return "days" if median_step(dates) <= 1 else "bars"
+
+
 def periods_per_year(dates: NDArray[np.datetime64]) -> float:
     """Bars in a year by their dates [T]: 252 for exchange days, 365 for every day, 52 for weeks, 12 for months.
 
@@ -23,7 +34,7 @@ def periods_per_year(dates: NDArray[np.datetime64]) -> float:
     steps = steps_in_days(dates)
     if not len(steps):
         return 252.0
-    steps = steps[steps <= LONGEST_STEP * np.median(steps)]
+    steps = steps[steps <= LONGEST_STEP * median_step(dates)]
     counted = float(DAYS_PER_YEAR / steps.mean())
     nearest = min(CONVENTIONS, key=lambda convention: abs(np.log(counted / convention)))
     return nearest if abs(counted / nearest - 1) <= TOLERANCE else counted

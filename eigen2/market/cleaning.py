@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from eigen2.errors import DataError, printable
 from eigen2.market.bars import LEFT_OUT, REMOVED, Bars
+from eigen2.market.calendar import bar_unit
 from eigen2.market.findings import Finding, findings_of_days, per_column, splits_suspected
 
 _TOLERANCE = 1e-3  # adjusted prices are rounded: open or close may leave low..high by this share
@@ -23,11 +24,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class DataReport:
-    """What cleaning found. `counts` holds a number per column under each of its names."""
+    """What cleaning found. `counts` holds a number per column under each of its names; `bar_unit` names bars."""
 
     source: str
     columns: tuple[str, ...]
     days: int
+    bar_unit: str
     first_date: np.datetime64
     last_date: np.datetime64
     counts: dict[str, tuple[int, ...]]
@@ -40,7 +42,7 @@ class DataReport:
 
     def to_text(self) -> str:
         """The report as lines of text: a table of counts, a line a column, then the findings."""
-        head = ["column", *(name.replace("_", " ") for name in self.counts)]
+        head = ["column", *(name.replace("_", " ").replace("days", self.bar_unit) for name in self.counts)]
         flawless, flawed = self._columns_by_flaws()
         listed = flawed if len(flawless) > _MOST_FLAWLESS else range(len(self.columns))
         rows = [head, *([self.columns[c], *(str(values[c]) for values in self.counts.values())] for c in listed)]
@@ -50,7 +52,8 @@ class DataReport:
             bars = sorted({self.counts["bars"][c] for c in flawless})
             each = f"{bars[0]}" if len(bars) == 1 else f"{bars[0]} to {bars[-1]}"
             table.append(f"{len(flawless)} {'other ' if flawed else ''}columns have {each} bars each, and no flaw")
-        title = f"{self.source}: {self.days} days, {self.first_date} to {self.last_date}, {len(self.columns)} columns"
+        span = f"{self.days} {self.bar_unit}, {self.first_date} to {self.last_date}"
+        title = f"{self.source}: {span}, {len(self.columns)} columns"
         found = [f"- {finding}" for finding in self.findings] or ["nothing found"]
         return "\n".join(map(printable, [title, "", *table, "", *found])) + "\n"
 
@@ -214,4 +217,4 @@ def _report(bars: Bars, bad: Mask, gaps: Mask, spikes: Mask, findings: list[Find
     )  # fmt: skip
     counts = {name: tuple(int(n) for n in values) for name, values in zip(_COUNTS, numbers, strict=True)}
     ends = bars.dates[0], bars.dates[-1]
-    return DataReport(bars.source, bars.columns, len(bars.dates), *ends, counts, tuple(findings))
+    return DataReport(bars.source, bars.columns, len(bars.dates), bar_unit(bars.dates), *ends, counts, tuple(findings))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from eigen2.errors import printable
 from eigen2.market.adjusting import ratio_text
 from eigen2.market.bars import Bars
+from eigen2.market.calendar import median_step
 from eigen2.market.days import Days, weekend
 
 _LONG_GAP = 14  # days: the longest holidays of an exchange are shorter
@@ -83,11 +84,6 @@ def _ratio_near(gap: float) -> float | None:
     if distance.min() > _NEAR:
         return None
     return nearest if gap > 0 else 1 / nearest
-
-
-def median_step(dates: Days) -> int:
-    """The median number of days between two bars."""
-    return int(np.median(np.diff(dates).astype(np.int64)))
 
 
 def _gaps(bars: Bars) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eigen2.market.calendar import steps_in_days
+from eigen2.market.calendar import bar_unit
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Market:
 
     @property
     def bar_unit(self) -> str:
-        """Name of a number of bars in reports: days where most bars are one day apart, else bars."""
-        return "days" if np.median(steps_in_days(self.dates)) <= 1 else "bars"
+        """Name of a number of bars in reports: `days`, or `bars` where they are not days."""
+        return bar_unit(self.dates)
 
     @property
     def index_label(self) -> str | None:

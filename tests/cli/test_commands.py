@@ -1,7 +1,11 @@
 """The command line: exit codes, one clear sentence for an error, and what the small commands print."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -124,3 +128,30 @@ def test_train_gives_the_same_warnings_before_anything_starts(
     assert "warning: rules.max_holding_period is 20, and 20 stocks may be bought" in capsys.readouterr().err
     main(["train", str(QUICKSTART), "--set", "max_holding_period=19"])
     assert "warning" not in capsys.readouterr().err
+
+
+def test_a_reader_that_stops_reading_is_no_error() -> None:
+    """Such as `eigen2 config show | head -1`, with a reader that is gone before the first line."""
+    command = [sys.executable, "-m", "eigen2", "config", "show"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as shown:
+        assert shown.stdout is not None
+        assert shown.stderr is not None
+        shown.stdout.close()
+        assert shown.stderr.read() == b""
+    assert shown.returncode == 1
+
+
+def test_bars_that_are_not_days_are_not_called_days(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dates = pd.date_range("2005-01-07", periods=400, freq="W-FRI")
+    table = pd.DataFrame({"date": dates, "A": 100.0 + np.arange(400), "B": 50.0 + np.arange(400)})
+    table.to_csv(tmp_path / "weekly.csv", index=False)
+    sets = ("validation_days=40", "holdout_days=40", "trading_days=15", "max_holding_period=1", "context_days=16")
+    assert (
+        main(["data", "check", str(tmp_path / "weekly.csv"), *(part for value in sets for part in ("--set", value))])
+        == 0
+    )
+    told = capsys.readouterr().out
+    assert "weekly.csv: 400 bars, 2005-01-07" in told
+    assert "the median step between bars is 7 days" in told
+    assert "hold-out: 40 bars" in told
+    assert "missing bars" in told
