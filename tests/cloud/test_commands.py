@@ -33,7 +33,7 @@ def head_of(path: Path) -> Head:
 def test_the_list_shows_age_and_cost(home: Path, account: FakeRunPod, capsys: pytest.CaptureFixture[str]) -> None:
     made = provider()
     head, worker = rent(made), rent(made, WORKER)
-    account.pods[head].created = time.time() - 7200
+    account.pods[head].created = time.time() - 7205
     assert main(["cloud", "list"]) == 0
     shown = capsys.readouterr().out
     assert all(word in shown for word in (head, worker, "demo", "head", "worker", "RUNNING", "NVIDIA L4", " 2:0"))
@@ -84,7 +84,7 @@ def test_a_run_on_the_cluster_uses_all_of_it_and_keeps_its_budget(home: Path, cl
     rent(provider())
     shell = entrypoint(head_of(cluster_file), ["train", "configs/full.yaml", "--name", "it's"], 5.0, None)
     assert shell.startswith("cd ~/eigen2 && ")
-    assert " && exec python -m eigen2.cloud.keeper --cluster demo --max-cost 5 -- " in shell
+    assert " && exec python -m eigen2.cloud.keeper --owner ann --cluster demo --max-cost 5 -- " in shell
     assert shlex.split(shell.split(" -- ")[1]) == [
         *["eigen2", "train", "configs/full.yaml", "--name", "it's", "--address", "auto", "--max-cost", "5"],
         *["--set", "run.runs_dir=/workspace/runs"],

@@ -21,7 +21,11 @@ from tests.training.small import MARKET, assert_same_run, rows_of, run, small_co
 
 def pod(name: str, hours: float, usd_per_hour: float = 2.0) -> Pod:
     rented = datetime.now(UTC) - timedelta(hours=hours)
-    return Pod(name, name, "RUNNING", usd_per_hour, rented, "1 x NVIDIA L4", None, None, "demo", {})
+    return Pod(name, name, "RUNNING", usd_per_hour, rented, "1 x NVIDIA L4")
+
+
+def enter(ledger: Ledger, *pods: Pod) -> None:
+    ledger.enter(pods, datetime.now(UTC))
 
 
 @pytest.fixture
@@ -31,16 +35,16 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def test_a_cluster_costs_what_its_pods_do_gone_ones_too(ledger: Ledger) -> None:
     assert ledger.usd() is None
-    ledger.enter([pod("a", 1), pod("b", 0.5, 4.0)])
+    enter(ledger, pod("a", 1), pod("b", 0.5, 4.0))
     assert ledger.usd() == pytest.approx(4.0, abs=0.01)
-    ledger.enter([pod("a", 3)])
+    enter(ledger, pod("a", 3))
     assert ledger.usd() == pytest.approx(8.0, abs=0.01)
 
 
 def test_a_generation_costs_what_came_on_top(ledger: Ledger) -> None:
-    ledger.enter([pod("a", 1)])
+    enter(ledger, pod("a", 1))
     meter = Meter(ledger)
-    ledger.enter([pod("a", 2)])
+    enter(ledger, pod("a", 2))
     assert meter.read() == {"cost/total": pytest.approx(4, abs=0.01), "cost/generation": pytest.approx(2, abs=0.01)}
     assert meter.read()["cost/generation"] == 0
 
@@ -61,17 +65,17 @@ def test_a_budget_of_hours(ledger: Ledger) -> None:
 
 
 def test_a_budget_of_dollars(ledger: Ledger) -> None:
-    ledger.enter([pod("a", 1)])
+    enter(ledger, pod("a", 1))
     budget = Budget(ledger, 3.0, None)
     budget.check()
-    ledger.enter([pod("a", 1.6)])
+    enter(ledger, pod("a", 1.6))
     with pytest.raises(BudgetSpentError, match=r"the cluster has cost \$3\.20, --max-cost is 3") as caught:
         budget.check()
     assert caught.value.exit_code == 3
 
 
 def test_no_budget_is_never_spent(ledger: Ledger) -> None:
-    ledger.enter([pod("a", 1000)])
+    enter(ledger, pod("a", 1000))
     assert Budget(ledger, None, None).spent() is None
 
 
@@ -84,11 +88,11 @@ def test_a_run_stops_at_a_checkpoint_and_goes_on_from_it(
     whole = run(tmp_path / "whole", **sizes)
     stopped = RunFolder(tmp_path / "stopped")
     stopped.path.mkdir()
-    ledger.enter([pod("a", 1)])
+    enter(ledger, pod("a", 1))
     meter = Meter(ledger)
 
     def read() -> dict[str, float]:
-        ledger.enter([pod("a", 2 + len(rows))])
+        enter(ledger, pod("a", 2 + len(rows)))
         rows.append(meter.read())
         return rows[-1]
 

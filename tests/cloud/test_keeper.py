@@ -12,6 +12,7 @@ from eigen2.cloud.cost import Budget, Ledger
 from tests.cloud.fake_runpod import KEY, FakeRunPod
 from tests.cloud.test_provider import HEAD, WORKER, provider, rent
 
+WHOSE = ["--owner", "ann", "--cluster", "demo"]
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
@@ -51,7 +52,7 @@ def test_with_a_budget_the_cluster_is_taken_down_its_head_last(
     head, worker = rent(made, HEAD), rent(made, WORKER)
     monkeypatch.setenv("RUNPOD_POD_ID", head)
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    arguments = ["--cluster", "demo", "--max-hours", "1", "--", *python("raise SystemExit(3)")]
+    arguments = [*WHOSE, "--max-hours", "1", "--", *python("raise SystemExit(3)")]
     assert keeper.main(arguments) == 3
     ended = [path.rsplit("/", 1)[1] for method, path, _ in account.requests if method == "DELETE"]
     assert ended == [worker, head]
@@ -60,6 +61,6 @@ def test_with_a_budget_the_cluster_is_taken_down_its_head_last(
 
 def test_without_a_budget_the_cluster_stays(home: Path, account: FakeRunPod) -> None:
     head = rent(provider())
-    assert keeper.main(["--cluster", "demo", "--", *python("pass")]) == 0
+    assert keeper.main([*WHOSE, "--", *python("pass")]) == 0
     assert list(account.pods) == [head]
     assert [pod.id for pod in RunPod.from_environment().pods()] == [head]

@@ -12,9 +12,11 @@ from ray.autoscaler.node_launch_exception import NodeLaunchException
 from eigen2.cloud import fleet
 from eigen2.cloud.api import RunPod
 from eigen2.cloud.cost import Ledger
-from eigen2.cloud.fleet import end_cluster, ours
-from eigen2.cloud.pod import LABEL, read_label
+from eigen2.cloud.fleet import rented_by_us
+from eigen2.cloud.pod import LABEL, ClusterId, Label
 from eigen2.cloud.provider import RunPodNodeProvider
+from eigen2.cloud.teardown import Patience, end_cluster
+from tests.cloud.conftest import FakeClock
 from tests.cloud.fake_runpod import FakeRunPod, Fault
 
 HEAD = {
@@ -68,7 +70,10 @@ def test_a_head_is_rented_as_configured(home: Path, account: FakeRunPod) -> None
         "mounts": {"network": [{"volumeId": "vol1", "path": "/workspace"}]},
         "env": {"A": "b", "PUBLIC_KEY": "ssh-ed25519 AAAA test"},
     }
-    assert read_label(tags) == ("demo", HEAD)
+    label = Label.decode(tags)
+    assert label is not None
+    assert (label.owner, label.cluster, label.tags) == ("ann", "demo", HEAD)
+    assert (label.usd_per_hour, label.attempt) == (0.78, 1)
     assert account.broken == []
     assert made.is_running(pod_id)
     assert made.external_ip(pod_id) == "127.0.0.1"
@@ -103,8 +108,8 @@ def test_pods_of_others_are_not_ours(home: Path, account: FakeRunPod) -> None:
     made = provider()
     head = rent(made)
     assert made.non_terminated_nodes({}) == [head]
-    assert [pod.id for pod in ours(api)] == [theirs, head]
-    assert [pod.id for pod in end_cluster(api, "demo")] == [head]
+    assert [pod.id for pod in rented_by_us(api)] == [theirs, head]
+    assert list(end_cluster(api, ClusterId("ann", "demo"), Patience()).ended) == [head]
     assert set(account.pods) == {stranger.id, theirs}
 
 
@@ -147,7 +152,7 @@ def test_where_nothing_is_to_be_had_all_refusals_are_in_the_error(home: Path, ac
     assert len(bodies(account)) == 1
 
 
-@pytest.mark.parametrize(("status", "category"), [(402, "balance"), (403, "permission"), (422, "contract")])
+@pytest.mark.parametrize(("status", "category"), [(402, "balance"), (401, "key"), (422, "contract")])
 def test_what_no_other_place_would_mend_ends_the_search(
     home: Path, account: FakeRunPod, status: int, category: str
 ) -> None:
@@ -310,6 +315,7 @@ def test_a_mistake_in_the_settings_is_named_before_anything_is_rented(
 
 def cluster_config(home: Path) -> dict[str, Any]:
     return {
+        "cluster_name": "demo",
         "provider": {key: value for key, value in SETTINGS.items() if key != "ssh_private_key"},
         "auth": {"ssh_user": "root", "ssh_private_key": str(home / "made/key")},
         "available_node_types": {"head": {"node_config": dict(NODE), "resources": {}}},
