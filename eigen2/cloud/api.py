@@ -112,9 +112,13 @@ class RunPod:
         return cls(api_key(), os.environ.get(BASE_VARIABLE, DEFAULT_BASE), deadline_s)
 
     def now(self) -> datetime:
-        """The time by RunPod's clock as of its last answer; before the first one, by this machine's."""
+        """The time by RunPod's clock; by this machine's, which may be wrong, where RunPod never told."""
+        return self.server_time() or datetime.now(UTC)
+
+    def server_time(self) -> datetime | None:
+        """The time by RunPod's clock, from the Date of its last answer; None where it never told."""
         if self._dated is None:
-            return datetime.now(UTC)
+            return None
         date, heard = self._dated
         return date + timedelta(seconds=self.clock() - heard)
 

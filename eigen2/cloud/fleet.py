@@ -9,6 +9,7 @@ from eigen2.cloud.api import LISTED_S, RefusedError, RunPod
 from eigen2.cloud.pod import ClusterId, Pod
 
 FRESH_S = 4.0  # Ray asks every 5 s, and several questions each time
+YOUNG_S = 2 * LISTED_S  # two machines that rented at once see each other's pods by then
 STALE_S = 300.0  # an older list is better than none for as long
 PENNY = 0.0001  # USD an hour: prices are floats
 HEAD = "head"
@@ -39,8 +40,7 @@ class Fleet:
         self._paid: dict[str, Pod] = {}
         self._unwanted: dict[str, str] = {}
         self._fetched = float("-inf")
-        self._rented: dict[str, float] = {}
-        self._unlisted: dict[str, Pod] = {}
+        self._unlisted: dict[str, tuple[Pod, float]] = {}
         self._ended: dict[str, float] = {}
         self._first_seen: dict[str, float] = {}
         self._were_ready: set[str] = set()
@@ -64,8 +64,8 @@ class Fleet:
     def add(self, pod: Pod) -> None:
         """Take in a pod that was just rented."""
         with self._lock:
-            self._rented[pod.id] = self._api.clock()
-            self._unlisted[pod.id] = self._paid[pod.id] = pod
+            self._unlisted[pod.id] = (pod, self._api.clock())
+            self._paid[pod.id] = pod
 
     def end(self, pod_id: str) -> None:
         """Terminate a pod."""
@@ -80,8 +80,8 @@ class Fleet:
         """Take note that a pod is ended."""
         with self._lock:
             self._ended[pod_id] = self._api.clock()
-            for known in (self._rented, self._unlisted, self._paid):
-                known.pop(pod_id, None)
+            self._unlisted.pop(pod_id, None)
+            self._paid.pop(pod_id, None)
 
     def _fetch(self) -> None:
         now = self._api.clock()
@@ -94,7 +94,7 @@ class Fleet:
             return
         self._fetched = now
         self._forget_old(now, listed.keys())
-        found = self._unlisted | listed
+        found = {pod_id: pod for pod_id, (pod, _) in self._unlisted.items()} | listed
         self._paid = {
             pod_id: pod for pod_id, pod in found.items() if pod_id not in self._ended and pod.status != "TERMINATED"
         }
@@ -104,9 +104,10 @@ class Fleet:
 
     def _forget_old(self, now: float, listed: Collection[str]) -> None:
         """Rented pods need no memory of ours once they are listed; ended ones once the list had time to forget them."""
-        self._rented = {pod_id: at for pod_id, at in self._rented.items() if now - at < LISTED_S}
         self._unlisted = {
-            pod_id: pod for pod_id, pod in self._unlisted.items() if pod_id in self._rented and pod_id not in listed
+            pod_id: (pod, at)
+            for pod_id, (pod, at) in self._unlisted.items()
+            if pod_id not in listed and now - at < LISTED_S
         }
         self._ended = {pod_id: at for pod_id, at in self._ended.items() if now - at < LISTED_S}
 
@@ -121,7 +122,7 @@ class Fleet:
 
     def _in_vain(self, pods: list[Pod]) -> dict[str, str]:
         """Why pods are not worth keeping, by id."""
-        rented_twice, above = superseded(pods), above_ceiling(pods, self._max_usd_per_hour) & self._rented.keys()
+        rented_twice, above = superseded(pod for pod in pods if pod.live), above_ceiling(pods, self._max_usd_per_hour)
         own = self._paid.get(self._own_id or "")
         reasons = {pod.id: self._why_end(pod) for pod in pods}
         for pod in pods:
@@ -129,7 +130,7 @@ class Fleet:
                 reasons[pod.id] = f"the head of the cluster is pod {own.id}" if pod.id != own.id else None
             elif pod.id in rented_twice:
                 reasons[pod.id] = "its request was answered with another pod as well"
-            elif pod.id in above:
+            elif pod.id in above and self._age_s(pod) < YOUNG_S:  # an older one has work; the ceiling was lowered
                 reasons[pod.id] = f"the cluster's max_usd_per_hour is {self._max_usd_per_hour:g}"
         return {pod_id: why for pod_id, why in reasons.items() if why}
 
@@ -144,7 +145,8 @@ class Fleet:
 
     def _age_s(self, pod: Pod) -> float:
         """By RunPod's clock, never by this machine's; where RunPod does not say, since we know of it."""
-        age_s = pod.age_s(self._api.now())
+        now = self._api.server_time()
+        age_s = pod.age_s(now) if now else None
         return self._api.clock() - self._first_seen[pod.id] if age_s is None else age_s
 
 

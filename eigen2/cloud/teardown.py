@@ -63,8 +63,8 @@ class Teardown:
     def left(self) -> list[str]:
         """A sentence for each pod that is still paid for: which, why, and how to end it."""
         return [
-            f"pod {pod.id} ({pod.name}) is left and still paid for: {refusal}; end it in RunPod's console, or with "
-            f"`eigen2 cloud sweep-up`"
+            f"pod {pod.id} ({pod.name}) is left and still paid for: {refusal}; end it with `eigen2 cloud sweep-up` or "
+            "in RunPod's console"
             for pod, refusal in self.refused.values()
         ]
 

@@ -84,6 +84,8 @@ class FakeRunPod:
         self.start_delay_s = 0.0
         self.list_delay_s = 0.0
         self.clock: Callable[[], float] = time.time
+        self.tells_time = True
+        self.on_create: Callable[[dict[str, Any]], None] = lambda _: None
         self.asked_at: list[float] = []
         self.lock = threading.RLock()
         self._start = start
@@ -145,6 +147,7 @@ class FakeRunPod:
         gpu = body["gpu"]
         if gpu["id"] in self.sold_out:
             return 400, problem(400, "There are no instances currently available")
+        self.on_create(body)
         pod_id = uuid.uuid4().hex[:14]
         machine = self._start(pod_id, body)
         now, usd = self.clock(), self.prices[gpu["id"]]
@@ -184,6 +187,8 @@ def handler_of(account: FakeRunPod) -> type[BaseHTTPRequestHandler]:
         def log_message(self, *_: Any) -> None: ...
 
         def date_time_string(self, timestamp: float | None = None) -> str:
+            if timestamp is None and not account.tells_time:
+                return "some day"
             return super().date_time_string(account.clock() if timestamp is None else timestamp)
 
         def respond(self) -> None:
