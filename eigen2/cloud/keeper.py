@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
 def _run(args: argparse.Namespace) -> int:
     cluster, ledger = ClusterId(args.owner, args.cluster), Ledger(cost_file())
     if args.max_cost is None:
-        return keep(args.command, Budget(ledger, None, args.max_hours), grace_s=args.grace)
+        return keep(args.command, Budget(ledger, None, args.max_hours), POLL_S, args.grace)
 
     api = RunPod.from_environment(deadline_s=CALL_S)  # the run must not go unwatched for longer
 
@@ -64,7 +64,7 @@ def _run(args: argparse.Namespace) -> int:
         look_at_cost(api, cluster, ledger)
 
     look()
-    return keep(args.command, Budget(ledger, args.max_cost, args.max_hours), grace_s=args.grace, look=look)
+    return keep(args.command, Budget(ledger, args.max_cost, args.max_hours), POLL_S, args.grace, look, LOOK_S)
 
 
 def look_at_cost(api: RunPod, cluster: ClusterId, ledger: Ledger) -> None:

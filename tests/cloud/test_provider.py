@@ -173,9 +173,7 @@ def test_a_pool_that_the_account_may_not_use_is_passed_over(home: Path, account:
 
 def test_where_no_place_may_be_used_there_are_no_rights(home: Path, account: FakeRunPod) -> None:
     account.faults.append(Fault("POST", "/v2/pods", 403, "access denied", times=9))
-    with pytest.raises(
-        NodeLaunchException, match="there are no rights to rent a pod for demo; .*write access"
-    ) as caught:
+    with pytest.raises(NodeLaunchException, match="there are no rights to rent a pod for demo") as caught:
         rent(provider())
     assert caught.value.category == "permission"
     assert len(bodies(account)) == 2
