@@ -160,7 +160,9 @@ def _show(pods: Sequence[Pod], now: datetime, owners: bool) -> None:
     hourly = sum(pod.usd_per_hour or 0.0 for pod in pods)
     total, unknown = sum(pod.usd(now) or 0.0 for pod in pods), sum(pod.usd(now) is None for pod in pods)
     more = f", and what {unknown} of them cost without a known price or age" if unknown else ""
-    console.print(f"{_counted(len(pods))}: ${hourly:.2f} an hour, ${total:.2f} so far{more}", highlight=False)
+    console.print(
+        f"{_counted(len(pods))}: ${hourly:.2f} an hour, ${total:.2f} so far{more}", highlight=False, soft_wrap=True
+    )
 
 
 def _usd(amount: float | None) -> str:
