@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from eigen2.cloud.api import RunPod
@@ -24,6 +25,7 @@ from eigen2.errors import ConfigError, RunError
 from eigen2.tracking.progress import duration
 
 GRAFANA_PORT, PROMETHEUS_PORT = 3000, 9090
+WIDEST = 500  # columns of a table
 DONE = "SUCCEEDED"
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # part of a path here and of a command there
 
@@ -156,7 +158,9 @@ def _show(pods: Sequence[Pod], now: datetime, owners: bool) -> None:
         figures = ["?" if age_s is None else duration(age_s), _usd(pod.usd_per_hour), _usd(pod.usd(now))]
         whose_names = [*whose] if owners else [whose.name]
         table.add_row(pod.id, *whose_names, pod.kind or "?", pod.status, pod.gpu, *figures)
-    console.print(table)
+    # a pod's id is of no use in part
+    needed = Measurement.get(console, console.options.update_width(WIDEST), table).maximum
+    Console(width=max(console.width, needed)).print(table)
     hourly = sum(pod.usd_per_hour or 0.0 for pod in pods)
     total, unknown = sum(pod.usd(now) or 0.0 for pod in pods), sum(pod.usd(now) is None for pod in pods)
     more = f", and what {unknown} of them cost without a known price or age" if unknown else ""
