@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from eigen2.files import write_atomically
 
 Entry = TypeVar("Entry")
+HELD_S = 30.0  # nobody changes a file for longer
 logger = logging.getLogger("eigen2")
 
 
@@ -23,33 +24,39 @@ class SharedFile(Generic[Entry]):
         self._entries: TypeAdapter[dict[str, Entry]] = TypeAdapter(dict[str, kind])  # type: ignore[valid-type]
 
     def read(self) -> dict[str, Entry]:
-        """All entries. A damaged file is set aside: it then holds none."""
-        try:
-            content = self._path.read_bytes()
-        except FileNotFoundError:
-            return {}
-        try:
-            return self._entries.validate_json(content)
-        except ValidationError:
-            self._set_aside(content)
-            return {}
+        """All entries; none while the file is absent or damaged."""
+        content = self._content()
+        return (self._parsed(content) if content is not None else None) or {}
 
     @contextmanager
     def change(self) -> Iterator[dict[str, Entry]]:
-        """The entries, to be changed by one process at a time; written when the block ends."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with FileLock(self._path.with_suffix(".lock")):
-            found = self.read()
-            before = dict(found)
-            yield found
-            if found != before:
-                self._write(self._entries.dump_json(found))
+        """The entries, to be changed by one process at a time; written when the block ends.
 
-    def _set_aside(self, content: bytes) -> None:
-        aside = self._path.with_suffix(".damaged")
-        logger.warning("%s is damaged; it is begun anew, its content is kept as %s", self._path, aside)
-        aside.write_bytes(content)
-        self._path.resolve().unlink(missing_ok=True)
+        A damaged file is set aside and begun anew. Raises OSError if it can't be written or another process holds it.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with FileLock(self._path.with_suffix(".lock"), timeout=HELD_S):
+            content = self._content()
+            found = self._parsed(content) if content is not None else {}
+            if found is None:
+                self._path.with_suffix(".damaged").write_bytes(content or b"")
+            changed = dict(found or {})
+            yield changed
+            if changed != found:
+                self._write(self._entries.dump_json(changed))
+
+    def _content(self) -> bytes | None:
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _parsed(self, content: bytes) -> dict[str, Entry] | None:
+        try:
+            return self._entries.validate_json(content)
+        except ValidationError:
+            logger.warning("%s is damaged; it is set aside when it is written next", self._path)
+            return None
 
     def _write(self, content: bytes) -> None:
         target = self._path.resolve()

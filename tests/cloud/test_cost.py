@@ -120,8 +120,9 @@ def test_a_ledger_that_is_damaged_later_loses_nothing_to_who_has_read_it(head: H
     for content in ("{", "[1]", '{"a": {}}'):
         path.write_text(content)
         assert head.ledger.usd() == pytest.approx(8)
+        assert path.read_text() == content, "who reads it changes nothing"
+        head.look("a")
         assert path.with_suffix(".damaged").read_text() == content
-    head.look("a")
     assert Ledger(path, head.clock).usd() == pytest.approx(8)
 
 

@@ -432,8 +432,8 @@ def test_a_damaged_file_of_tags_is_begun_anew(home: Path, account: FakeRunPod, i
     for content in (b"{", b"[]", b'{"a": 5}', b"\xff\x00"):
         path.write_bytes(content)
         assert made.non_terminated_nodes({}) == [pod]
-        assert path.with_suffix(".damaged").read_bytes() == content
         made.set_node_tags(pod, {"a": "b"})
+        assert path.with_suffix(".damaged").read_bytes() == content
         assert made.node_tags(pod)["a"] == "b"
     path.write_bytes(b"{")
     made.terminate_node(pod)
