@@ -4,11 +4,12 @@ import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from eigen2.cloud.api import LostAnswerError, Reason, RefusedError, RunPod
 from eigen2.cloud.fleet import PENNY
 from eigen2.cloud.pod import LABEL, ClusterId, Label, Pod
+from eigen2.cloud.reservations import Reservations
 from eigen2.cloud.settings import SSH_PORT, NodeSettings, ProviderSettings
 from eigen2.cloud.teardown import Patience, end_pods
 from eigen2.errors import Eigen2Error, ResourceError
@@ -16,16 +17,6 @@ from eigen2.errors import Eigen2Error, ResourceError
 # refusals after which another place may do
 ELSEWHERE: tuple[Reason, ...] = ("rule or capacity", "conflict", "permission", "server", "network")
 TRIES = 2  # in one place, where the answer gets lost and no pod appears
-
-
-class Reserving(Protocol):
-    """Where a pod's price is reserved before the pod is asked for."""
-
-    def add(self, name: str, usd_per_hour: float) -> None:
-        """Reserve."""
-
-    def drop(self, name: str) -> None:
-        """Take it back."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ class Order:
         return body
 
 
-def hunt(api: RunPod, order: Order, reserved: Reserving, tell: Callable[[str], None]) -> Pod:
+def hunt(api: RunPod, order: Order, reserved: Reservations, tell: Callable[[str], None]) -> Pod:
     """Rent the first pod that is to be had under the ceiling; each refusal is told as it comes.
 
     Raises RefusedError for what no other place would mend (balance, contract, no rights anywhere), ResourceError when
@@ -84,7 +75,7 @@ def hunt(api: RunPod, order: Order, reserved: Reserving, tell: Callable[[str], N
 class _Hunt:
     """One search, and what came of its attempts."""
 
-    def __init__(self, api: RunPod, order: Order, reserved: Reserving, tell: Callable[[str], None]) -> None:
+    def __init__(self, api: RunPod, order: Order, reserved: Reservations, tell: Callable[[str], None]) -> None:
         self._api, self._order, self._reserved, self._tell = api, order, reserved, tell
         self._attempts = itertools.count(1)
         self._refusals: list[str] = []

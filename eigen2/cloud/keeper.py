@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from eigen2.cloud.api import CALL_S, RefusedError, RunPod
+from eigen2.cloud.api import CALL_S, LISTED_S, RefusedError, RunPod
 from eigen2.cloud.cost import Budget, Ledger
 from eigen2.cloud.places import API_KEY, OWN_POD_ID, SECRETS, cost_file
 from eigen2.cloud.pod import ClusterId
@@ -80,14 +80,9 @@ def take_down(cluster: ClusterId) -> list[str]:
     """End all pods of the cluster, this one last; returns and says what is left."""
     say(f"the run has ended; cluster {cluster.name} is taken down")
     try:
-        with _nobody_renting(cluster.name):
-            teardown = end_cluster(
-                RunPod.from_environment(),
-                cluster,
-                PATIENCE,
-                last=os.environ.get(OWN_POD_ID),
-                last_after_s=Reservations.of(cluster.name).left_s(),
-            )
+        with _nobody_renting(cluster.name) as listed_in_s:
+            api, own_id = RunPod.from_environment(), os.environ.get(OWN_POD_ID)
+            teardown = end_cluster(api, cluster, PATIENCE, last=own_id, last_after_s=listed_in_s)
         left = teardown.left()
     except Eigen2Error as error:
         left = [f"cluster {cluster.name} is left and still paid for: {error}; end it with `eigen2 cloud sweep-up`"]
@@ -156,14 +151,19 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def _nobody_renting(cluster_name: str) -> Iterator[None]:
-    """Keep Ray from renting, for as long as this lasts; a search that does not end in time keeps nothing up."""
+def _nobody_renting(cluster_name: str) -> Iterator[float]:
+    """Keep Ray from renting, for as long as this lasts; yields the seconds in which RunPod lists what it has asked for.
+
+    A search that does not end, or a disk that takes no lock, keeps nothing up.
+    """
     with ExitStack() as stack:
+        listed_in_s = LISTED_S
         try:
             stack.enter_context(renting(cluster_name, RENTING_S))
+            listed_in_s = Reservations.of(cluster_name).left_s()
         except (ResourceError, OSError) as error:
             say(str(error))
-        yield
+        yield listed_in_s
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

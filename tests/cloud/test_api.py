@@ -119,6 +119,18 @@ def test_a_pod_whose_answer_got_lost_is_looked_for_until_the_list_had_time_to_sh
     assert account.count("POST") == 1
 
 
+@pytest.mark.parametrize("answer", [None, [], {}, {"id": None}, {"id": "../x"}])
+def test_an_answer_that_is_no_pod_is_a_lost_one(
+    account: FakeRunPod, api: RunPod, monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    right = account._right
+    monkeypatch.setattr(
+        account, "_right", lambda *asked: (right(*asked)[0], answer) if asked[0] == "POST" else right(*asked)
+    )
+    made = api.create(BODY)
+    assert list(account.pods) == [made.id]
+
+
 def test_a_pod_that_does_not_appear_is_not_asked_for_again_under_its_name(account: FakeRunPod, api: RunPod) -> None:
     account.faults.append(Fault("POST", "/v2/pods", 500))
     with pytest.raises(LostAnswerError, match="no pod ray-a-head-1 appeared within 60 s") as caught:

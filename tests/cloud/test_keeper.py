@@ -207,6 +207,17 @@ def test_a_search_that_does_not_end_keeps_the_cluster_from_nothing(
     assert account.pods == {}
 
 
+def test_a_full_disk_keeps_the_cluster_from_nothing(
+    account: FakeRunPod, pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    assert keeper.main([*WHOSE, "--max-cost", "9", "--", *python("")]) != 0
+    assert account.pods == {}
+
+
 def test_without_a_budget_the_cluster_stays(home: Path, account: FakeRunPod) -> None:
     head = rent(provider())
     assert keeper.main([*WHOSE, "--", *python("pass")]) == 0
