@@ -1,27 +1,33 @@
 """`eigen2 cloud`: what is rented and what it costs, and runs on a rented cluster."""
 
 import argparse
+import re
 import sys
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from eigen2.cloud.api import RunPod
-from eigen2.cloud.fleet import end_cluster, ours
+from eigen2.cloud.cost import check_limits
+from eigen2.cloud.fleet import rented_by_us
 from eigen2.cloud.jobs import check_results_survive, entrypoint, jobs_of
 from eigen2.cloud.link import DASHBOARD_PORT, Cluster, Head
-from eigen2.cloud.places import AUTH_TOKEN
-from eigen2.cloud.pod import Pod
+from eigen2.cloud.places import AUTH_TOKEN, owner
+from eigen2.cloud.pod import ClusterId, Pod
+from eigen2.cloud.teardown import Patience, end_cluster
 from eigen2.config import RunConfig
 from eigen2.errors import ConfigError, RunError
 from eigen2.tracking.progress import duration
 
 GRAFANA_PORT, PROMETHEUS_PORT = 3000, 9090
+WIDEST = 500  # columns of a table
 DONE = "SUCCEEDED"
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # part of a path here and of a command there
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,28 +46,45 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    _show(ours(RunPod.from_environment()))
+    api, console = RunPod.from_environment(), Console()
+    all_, me = rented_by_us(api), owner()
+    mine = [pod for pod in all_ if pod.cluster and pod.cluster.owner == me]
+    shown = all_ if args.all else mine
+    if shown or not all_:
+        _show(shown, api.now(), args.all)
+    if len(mine) < len(all_) and not args.all:
+        others = _counted(len(all_) - len(mine))
+        console.print(f"{others} of other owners: `eigen2 cloud list --all` shows them", highlight=False)
     return 0
 
 
 def _sweep_up(args: argparse.Namespace) -> int:
-    api, console = RunPod.from_environment(), Console()
-    found = [pod for pod in ours(api) if args.name in (None, pod.cluster)]
-    _show(found)
+    api, console, whose = RunPod.from_environment(), Console(), args.owner or owner()
+    found = rented_by_us(api, whose, args.name)
+    _show(found, api.now(), args.owner is not None)
     if not found:
         return 0
-    if not args.yes and not _agreed(console, f"End {_counted(found)}, with all that is on their disks?"):
+    if not args.yes and not _agreed(console, f"End {_counted(len(found))}, with all that is on their disks?"):
         console.print("nothing was ended")
         return 1
-    for cluster in sorted({str(pod.cluster) for pod in found}):
-        console.print(f"cluster {cluster}: ended {_counted(end_cluster(api, cluster))}", highlight=False)
-    return 0
+    left = [_end(api, cluster, console) for cluster in sorted({pod.cluster for pod in found if pod.cluster})]
+    return int(any(left))
+
+
+def _end(api: RunPod, cluster: ClusterId, console: Console) -> list[str]:
+    """End a cluster's pods; returns and says what is left."""
+    teardown = end_cluster(api, cluster, Patience())
+    console.print(f"cluster {cluster.name}: ended {_counted(len(teardown.ended))}", highlight=False)
+    for sentence in teardown.left():
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    return teardown.left()
 
 
 def _submit(args: argparse.Namespace) -> int:
     command = args.words[1:] if args.words[:1] == ["--"] else args.words
     if not command:
         raise ConfigError("submit what? for example: eigen2 cloud submit -- train configs/full.yaml")
+    check_limits(args.max_cost, args.max_hours)
     head = _head(args)
     if args.max_cost is not None or args.max_hours is not None:
         check_results_survive(head, command)
@@ -97,7 +120,7 @@ def _stop(args: argparse.Namespace) -> int:
 
 
 def _pull(args: argparse.Namespace) -> int:
-    if "/" in args.run or args.run.startswith("."):
+    if not RUN_NAME.fullmatch(args.run):
         raise RunError(f"{args.run!r} is no name of a run; give the name of a folder under the cluster's runs")
     head = _head(args)
     there, here = (head.cluster.sweeps, "sweeps") if args.sweep else (head.cluster.runs, RunConfig().runs_dir)
@@ -121,22 +144,37 @@ def _head(args: argparse.Namespace) -> Head:
     return Head.find(Cluster.load(Path(args.cluster)), RunPod.from_environment())
 
 
-def _show(pods: list[Pod]) -> None:
-    now, console = datetime.now(UTC), Console()
+def _show(pods: Sequence[Pod], now: datetime, owners: bool) -> None:
+    console = Console()
     if not pods:
         console.print("no pods of eigen2 are rented")
         return
-    table = Table("pod", "cluster", "kind", "status", "GPU", "age", "USD/h", "USD", box=None)
+    table = Table(
+        "pod", *(["owner"] if owners else []), "cluster", "kind", "status", "GPU", "age", "USD/h", "USD", box=None
+    )
     for pod in pods:
-        figures = [duration(pod.age_s(now)), f"{pod.usd_per_hour:.2f}", f"{pod.usd(now):.2f}"]
-        table.add_row(pod.id, pod.cluster, pod.tags.get("ray-node-type", "?"), pod.status, pod.gpu, *figures)
-    console.print(table)
-    hourly, total = sum(pod.usd_per_hour for pod in pods), sum(pod.usd(now) for pod in pods)
-    console.print(f"{_counted(pods)}: ${hourly:.2f} an hour, ${total:.2f} so far", highlight=False)
+        whose = pod.cluster or ClusterId("?", "?")
+        age_s = pod.age_s(now)
+        figures = ["?" if age_s is None else duration(age_s), _usd(pod.usd_per_hour), _usd(pod.usd(now))]
+        whose_names = [*whose] if owners else [whose.name]
+        table.add_row(pod.id, *whose_names, pod.kind or "?", pod.status, pod.gpu, *figures)
+    # a pod's id is of no use in part
+    needed = Measurement.get(console, console.options.update_width(WIDEST), table).maximum
+    Console(width=max(console.width, needed)).print(table)
+    hourly = sum(pod.usd_per_hour or 0.0 for pod in pods)
+    total, unknown = sum(pod.usd(now) or 0.0 for pod in pods), sum(pod.usd(now) is None for pod in pods)
+    more = f", and what {unknown} of them cost without a known price or age" if unknown else ""
+    console.print(
+        f"{_counted(len(pods))}: ${hourly:.2f} an hour, ${total:.2f} so far{more}", highlight=False, soft_wrap=True
+    )
 
 
-def _counted(pods: list[Pod]) -> str:
-    return f"{len(pods)} pod{'s' if len(pods) != 1 else ''}"
+def _usd(amount: float | None) -> str:
+    return "?" if amount is None else f"{amount:.2f}"
+
+
+def _counted(number: int) -> str:
+    return f"{number} pod{'s' if number != 1 else ''}"
 
 
 def _agreed(console: Console, question: str) -> bool:

@@ -1,18 +1,18 @@
 """The pods of a cluster as of now: one list, fetched now and then, that answers every question about them."""
 
 import logging
+import math
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable
 
-from eigen2.cloud.api import RefusedError, RunPod
-from eigen2.cloud.pod import Pod
+from eigen2.cloud.api import LISTED_S, RefusedError, RunPod
+from eigen2.cloud.pod import ClusterId, Pod
 
 FRESH_S = 4.0  # Ray asks every 5 s, and several questions each time
-LISTED_S = 60.0  # a new pod is on RunPod's list by then, and an ended one off it
+YOUNG_S = 2 * LISTED_S  # two machines that rented at once see each other's pods by then
 STALE_S = 300.0  # an older list is better than none for as long
+PENNY = 0.0001  # USD an hour: prices are floats
+HEAD = "head"
 
 logger = logging.getLogger("eigen2")
 
@@ -20,28 +20,42 @@ logger = logging.getLogger("eigen2")
 class Fleet:
     """Pods of one cluster. Safe to share between threads.
 
-    A pod that can't be logged in to after `ready_s` seconds, or has stopped by itself, is given back and named: both
-    would be paid for.
+    A pod that is paid for in vain is given back and named: one that can't be logged in to after `ready_s` seconds, has
+    stopped by itself, was rented twice, or was just rented above `max_usd_per_hour` of the cluster.
     """
 
     def __init__(
-        self, api: RunPod, cluster: str, ready_s: float, seen: Callable[[list[Pod]], None] = lambda _: None
+        self,
+        api: RunPod,
+        cluster: ClusterId,
+        ready_s: float,
+        max_usd_per_hour: float = math.inf,
+        own_id: str | None = None,
+        seen: Callable[[list[Pod]], None] = lambda _: None,
     ) -> None:
-        """seen: hears of the cluster's live pods whenever they are fetched."""
+        """own_id: the pod that we run on. seen: hears of all pods of the cluster whenever they are fetched."""
         self._api, self._cluster, self._ready_s, self._seen = api, cluster, ready_s, seen
+        self._max_usd_per_hour, self._own_id = max_usd_per_hour, own_id
         self._lock = threading.RLock()
-        self._pods: dict[str, Pod] = {}
+        self._paid: dict[str, Pod] = {}
+        self._unwanted: dict[str, str] = {}
         self._fetched = float("-inf")
-        self._rented: dict[str, tuple[Pod, float]] = {}
+        self._unlisted: dict[str, tuple[Pod, float]] = {}
         self._ended: dict[str, float] = {}
+        self._first_seen: dict[str, float] = {}
         self._were_ready: set[str] = set()
 
     def pods(self, fresh: bool = False) -> dict[str, Pod]:
         """The live pods by id, at most 4 s old; `fresh`: as of now."""
+        paid = self.paid(fresh)
+        return {pod_id: pod for pod_id, pod in paid.items() if pod_id not in self._unwanted}
+
+    def paid(self, fresh: bool = False) -> dict[str, Pod]:
+        """The same, with those that were to be given back and are still there."""
         with self._lock:
-            if fresh or time.monotonic() - self._fetched > FRESH_S:
+            if fresh or self._api.clock() - self._fetched > FRESH_S:
                 self._fetch()
-            return dict(self._pods)
+            return dict(self._paid)
 
     def pod(self, pod_id: str) -> Pod | None:
         """A live pod; None once it is gone."""
@@ -50,76 +64,123 @@ class Fleet:
     def add(self, pod: Pod) -> None:
         """Take in a pod that was just rented."""
         with self._lock:
-            self._rented[pod.id] = (pod, time.monotonic())
-            self._pods[pod.id] = pod
+            self._unlisted[pod.id] = (pod, self._api.clock())
+            self._paid[pod.id] = pod
 
     def end(self, pod_id: str) -> None:
         """Terminate a pod."""
         self._api.terminate(pod_id)
+        self.forget(pod_id)
+
+    def why_unwanted(self, pod_id: str) -> str | None:
+        """Why a pod was given back or is to be; None for all others."""
+        return self._unwanted.get(pod_id)
+
+    def forget(self, pod_id: str) -> None:
+        """Take note that a pod is ended."""
         with self._lock:
-            self._ended[pod_id] = time.monotonic()
-            self._rented.pop(pod_id, None)
-            self._pods.pop(pod_id, None)
+            self._ended[pod_id] = self._api.clock()
+            self._unlisted.pop(pod_id, None)
+            self._paid.pop(pod_id, None)
 
     def _fetch(self) -> None:
-        now = time.monotonic()
+        now = self._api.clock()
         try:
-            listed = [pod for pod in self._api.pods() if pod.cluster == self._cluster]
+            listed = {pod.id: pod for pod in self._api.pods() if pod.cluster == self._cluster}
         except RefusedError as refusal:
             if not refusal.passing or now - self._fetched > STALE_S:
                 raise
             logger.warning("%s; going on with what was known %.0f s ago", refusal, now - self._fetched)
             return
         self._fetched = now
-        self._forget_old(now, {pod.id for pod in listed})
-        found = {pod.id: pod for pod, _ in self._rented.values()} | {pod.id: pod for pod in listed}
-        kept = [pod for pod in found.values() if pod.id not in self._ended and pod.status != "TERMINATED"]
-        self._pods = {pod.id: pod for pod in kept if self._worth_keeping(pod)}
-        self._seen(list(self._pods.values()))
-
-    def _forget_old(self, now: float, listed: set[str]) -> None:
-        """Rented pods need no memory of ours once they are listed; ended ones once the list had time to forget them."""
-        self._rented = {
-            pod_id: (pod, since)
-            for pod_id, (pod, since) in self._rented.items()
-            if pod_id not in listed and now - since < LISTED_S
+        self._forget_old(now, listed.keys())
+        found = {pod_id: pod for pod_id, (pod, _) in self._unlisted.items()} | listed
+        self._paid = {
+            pod_id: pod for pod_id, pod in found.items() if pod_id not in self._ended and pod.status != "TERMINATED"
         }
-        self._ended = {pod_id: since for pod_id, since in self._ended.items() if now - since < LISTED_S}
+        self._first_seen = {pod_id: self._first_seen.get(pod_id, now) for pod_id in self._paid}
+        self._give_back(self._in_vain(list(self._paid.values())))
+        self._seen(list(self._paid.values()))
 
-    def _worth_keeping(self, pod: Pod) -> bool:
+    def _forget_old(self, now: float, listed: Collection[str]) -> None:
+        """Rented pods need no memory of ours once they are listed; ended ones once the list had time to forget them."""
+        self._unlisted = {
+            pod_id: (pod, at)
+            for pod_id, (pod, at) in self._unlisted.items()
+            if pod_id not in listed and now - at < LISTED_S
+        }
+        self._ended = {pod_id: at for pod_id, at in self._ended.items() if now - at < LISTED_S}
+
+    def _give_back(self, in_vain: dict[str, str]) -> None:
+        self._unwanted = in_vain
+        for pod_id, why in in_vain.items():
+            logger.warning("pod %s (%s) is given back: %s", pod_id, self._paid[pod_id].name, why)
+            try:
+                self.end(pod_id)
+            except RefusedError as refusal:
+                logger.warning("%s", refusal)  # it is tried again with the next list
+
+    def _in_vain(self, pods: list[Pod]) -> dict[str, str]:
+        """Why pods are not worth keeping, by id."""
+        rented_twice, above = superseded(pod for pod in pods if pod.live), above_ceiling(pods, self._max_usd_per_hour)
+        own = self._paid.get(self._own_id or "")
+        reasons = {pod.id: self._why_end(pod) for pod in pods}
+        for pod in pods:
+            if own is not None and own.kind == pod.kind == HEAD:  # a lost answer may have made another
+                reasons[pod.id] = f"the head of the cluster is pod {own.id}" if pod.id != own.id else None
+            elif pod.id in rented_twice:
+                reasons[pod.id] = "its request was answered with another pod as well"
+            elif pod.id in above and self._age_s(pod) < YOUNG_S:  # an older one has work; the ceiling was lowered
+                reasons[pod.id] = f"the cluster's max_usd_per_hour is {self._max_usd_per_hour:g}"
+        return {pod_id: why for pod_id, why in reasons.items() if why}
+
+    def _why_end(self, pod: Pod) -> str | None:
+        if not pod.live:
+            return f"it stopped by itself ({pod.status})"
         if pod.ready:
             self._were_ready.add(pod.id)
-        if pod.live and (pod.id in self._were_ready or pod.age_s(datetime.now(UTC)) < self._ready_s):
-            return True
-        why = f"not ready after {self._ready_s / 60:g} minutes" if pod.live else f"it stopped by itself ({pod.status})"
-        logger.warning("pod %s (%s) is given back: %s", pod.id, pod.name, why)
-        try:
-            self._api.terminate(pod.id)
-        except RefusedError as refusal:
-            logger.warning("%s", refusal)  # it is tried again with the next list
-            return False
-        self._ended[pod.id] = time.monotonic()
-        return False
+        if pod.id in self._were_ready or self._age_s(pod) < self._ready_s:
+            return None
+        return f"not ready after {self._ready_s / 60:g} minutes"
+
+    def _age_s(self, pod: Pod) -> float:
+        """By RunPod's clock, never by this machine's; where RunPod does not say, since we know of it."""
+        now = self._api.server_time()
+        age_s = pod.age_s(now) if now else None
+        return self._api.clock() - self._first_seen[pod.id] if age_s is None else age_s
 
 
-def ours(api: RunPod) -> list[Pod]:
-    """All pods of the account that were rented by us, of whatever cluster, oldest first."""
-    return sorted((pod for pod in api.pods() if pod.cluster is not None), key=lambda pod: pod.created)
+def superseded(pods: Iterable[Pod]) -> set[str]:
+    """Ids of the pods that were rented for a request for which a later attempt rented another."""
+    kept: dict[str, str] = {}
+    requested = [(pod.label.request, pod) for pod in pods if pod.label and pod.label.request]
+    for request, pod in sorted(requested, key=lambda found: (-found[1].attempt, oldest_first(found[1]))):
+        kept.setdefault(request, pod.id)
+    return {pod.id for request, pod in requested if kept[request] != pod.id}
 
 
-def end_cluster(api: RunPod, cluster: str, last: str | None = None) -> list[Pod]:
-    """Terminate all pods of a cluster, the pod `last` after all others; returns them.
+def above_ceiling(pods: Iterable[Pod], max_usd_per_hour: float) -> set[str]:
+    """Ids of the pods that a ceiling has no room for beside older ones: the same for everyone who looks."""
+    room, above = max_usd_per_hour + PENNY, set()
+    for pod in sorted(pods, key=oldest_first):
+        usd_per_hour = pod.usd_per_hour or 0.0
+        if usd_per_hour > room:
+            above.add(pod.id)
+        else:
+            room -= usd_per_hour
+    return above
 
-    Repeated until none is listed, since an autoscaler may have rented another meanwhile.
-    """
-    ended: dict[str, Pod] = {}
-    while True:
-        left = [pod for pod in ours(api) if pod.cluster == cluster and pod.status != "TERMINATED"]
-        if last is not None and (others := [pod for pod in left if pod.id != last]):
-            left = others
-        if not left:
-            return list(ended.values())
-        for pod in left:
-            api.terminate(pod.id)
-            ended[pod.id] = replace(pod, status="TERMINATED")
-        time.sleep(1)
+
+def oldest_first(pod: Pod) -> tuple[float, str]:
+    """A key to sort by; pods of which RunPod does not say when they were rented come last."""
+    return (pod.created.timestamp() if pod.created else math.inf, pod.id)
+
+
+def rented_by_us(api: RunPod, owner: str | None = None, name: str | None = None) -> list[Pod]:
+    """The account's pods that eigen2 has rented, oldest first: of an owner and a cluster's name, or (None) of any."""
+    found = [
+        pod
+        for pod in api.pods()
+        if pod.cluster and owner in (None, pod.cluster.owner) and name in (None, pod.cluster.name)
+    ]
+    return sorted(found, key=oldest_first)

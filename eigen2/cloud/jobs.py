@@ -92,7 +92,8 @@ def entrypoint(head: Head, command: Sequence[str], max_usd: float | None, max_ho
         grace = ["--grace", "0"]  # nothing else keeps a budget itself; a sweep goes on with its checkpoints
     if words[: len(SWEEP)] == SWEEP:
         words += ["--address", "auto"]
-    keeper = ["python", "-m", "eigen2.cloud.keeper", "--cluster", head.cluster.name, *budget, *grace, "--", *words]
+    whose = ["--owner", head.cluster.id.owner, "--cluster", head.cluster.id.name]
+    keeper = ["python", "-m", "eigen2.cloud.keeper", *whose, *budget, *grace, "--", *words]
     sweeps = shlex.quote(str(head.cluster.sweeps))
     return f"cd ~/eigen2 && mkdir -p {sweeps} && ln -sfn {sweeps} sweeps && exec {shlex.join(keeper)}"
 

@@ -13,6 +13,9 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from eigen2.cloud.api import RunPod
+from eigen2.cloud.fleet import HEAD
+from eigen2.cloud.places import check_name, owner
+from eigen2.cloud.pod import ClusterId
 from eigen2.cloud.settings import ProviderSettings, read
 from eigen2.errors import ConfigError, ResourceError, RunError
 
@@ -26,7 +29,7 @@ ALIVE = ("ServerAliveInterval=20", "ServerAliveCountMax=6", "ExitOnForwardFailur
 class Cluster:
     """What a client must know of cluster.yaml."""
 
-    name: str
+    id: ClusterId
     key: Path
     settings: ProviderSettings
 
@@ -38,7 +41,9 @@ class Cluster:
             name, key, provider = found["cluster_name"], found["auth"]["ssh_private_key"], found["provider"]
         except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
             raise ConfigError(f"--cluster {path}: not a cluster file: {type(error).__name__} {error}") from error
-        return cls(name, Path(key).expanduser(), read(ProviderSettings, provider, f"{path}: provider"))
+        settings = read(ProviderSettings, provider, f"{path}: provider")
+        name = check_name(f"--cluster {path}: cluster_name", name)
+        return cls(ClusterId(settings.owner or owner(), name), Path(key).expanduser(), settings)
 
     @property
     def runs(self) -> PurePosixPath:
@@ -61,11 +66,11 @@ class Head:
     @classmethod
     def find(cls, cluster: Cluster, api: RunPod) -> "Head":
         """The cluster's head. Raises ResourceError if none is ready."""
-        ours = [pod for pod in api.pods() if pod.cluster == cluster.name and pod.tags.get("ray-node-type") == "head"]
+        ours = [pod for pod in api.pods() if pod.cluster == cluster.id and pod.kind == HEAD]
         ready = [pod for pod in ours if pod.ready]
         if not ready:
             state = f"is {ours[0].status}" if ours else "there is none"
-            raise ResourceError(f"cluster {cluster.name} has no head to log in to: {state}; start one with `ray up`")
+            raise ResourceError(f"cluster {cluster.id.name} has no head to log in to: {state}; start one with `ray up`")
         return cls(cluster, ready[0].id)
 
     @property

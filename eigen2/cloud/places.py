@@ -1,8 +1,11 @@
 """Where keys and bookkeeping lie in the home folder of a laptop or of a pod."""
 
 import os
+import re
 import secrets
+import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 from eigen2.errors import ConfigError, RunError
@@ -10,8 +13,10 @@ from eigen2.errors import ConfigError, RunError
 API_KEY = "RUNPOD_API_KEY"
 OWN_POD_ID = "RUNPOD_POD_ID"  # set by RunPod in each pod
 AUTH_TOKEN = "~/.ray/auth_token"
+OWNER = "~/.eigen2/owner"
 SECRETS = "~/.eigen2/secrets"  # on the head: one file a secret, readable by its owner alone
 KEYGEN_S = 30
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # of a cluster or an owner: it becomes a folder and a pod's name
 
 
 def api_key() -> str:
@@ -26,9 +31,38 @@ def api_key() -> str:
     return found.strip()
 
 
+def check_name(what: str, name: object) -> str:
+    """The name, if it can be part of a path. Raises ConfigError if not."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ConfigError(f"{what} {name!r}: use 1 to 63 letters, digits, `.`, `_` and `-`, a letter or digit first")
+    return name
+
+
+def owner() -> str:
+    """Whose pods are rented from here: a name that is made once for the user of a machine, and kept in a file."""
+    path = Path(OWNER).expanduser()
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        user, host = os.environ.get("USER", "user"), socket.gethostname().partition(".")[0]
+        readable = re.sub(r"[^A-Za-z0-9]+", "-", f"{user}-{host}").strip("-")[:50]
+        _write_once(path, f"{readable}-{secrets.token_hex(4)}\n".lstrip("-"))
+    return check_name(f"the owner in {path}", path.read_text(encoding="utf-8").strip())
+
+
+def _write_once(path: Path, content: str) -> None:
+    """Write a file unless another process was first; nobody sees it half-written."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent) as aside:
+        aside.write(content)
+        aside.flush()
+        try:
+            path.hardlink_to(aside.name)
+        except FileExistsError:
+            return
+
+
 def bookkeeping(cluster_name: str, name: str) -> Path:
     """The file `name` with what this machine knows of a cluster; its folder is made."""
-    folder = Path("~/.eigen2/cloud").expanduser() / cluster_name
+    folder = Path("~/.eigen2/cloud").expanduser() / check_name("cluster_name", cluster_name)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder / name
 
@@ -36,6 +70,14 @@ def bookkeeping(cluster_name: str, name: str) -> Path:
 def cost_file() -> Path:
     """The head's ledger of what its cluster has cost; absent on every other machine."""
     return Path("~/.eigen2/cost.json").expanduser()
+
+
+def keep_cost_on(volume: Path, pod_id: str) -> None:
+    """Let the ledger of the head `pod_id` lie on a network volume: the disk of a pod is emptied when it is stopped."""
+    link = cost_file()
+    if not link.exists() and not link.is_symlink() and os.access(volume, os.W_OK):
+        link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        link.symlink_to(volume / ".eigen2" / "cost" / f"{pod_id}.json")
 
 
 def public_key(private_key: str) -> str:

@@ -7,7 +7,6 @@ where `ray up` rents the head, and on the head, where the autoscaler (version 1 
 import os
 import sys
 import tempfile
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +19,7 @@ from ray.autoscaler.node_provider import NodeProvider
 
 from eigen2.cloud.api import RefusedError, RunPod
 from eigen2.cloud.cost import Ledger
-from eigen2.cloud.fleet import Fleet, logger
+from eigen2.cloud.fleet import HEAD, Fleet, logger
 from eigen2.cloud.hunt import Order, hunt
 from eigen2.cloud.places import (
     API_KEY,
@@ -29,17 +28,23 @@ from eigen2.cloud.places import (
     SECRETS,
     api_key,
     bookkeeping,
+    check_name,
     cost_file,
+    keep_cost_on,
     make_auth_token,
     make_ssh_key,
+    owner,
     public_key,
 )
-from eigen2.cloud.pod import Pod
+from eigen2.cloud.pod import KIND, ClusterId, Pod
+from eigen2.cloud.reservations import Reservations, renting
 from eigen2.cloud.settings import NodeSettings, ProviderSettings, read
 from eigen2.cloud.tags import TagFile
-from eigen2.errors import Eigen2Error
+from eigen2.cloud.teardown import Patience, end_pods
+from eigen2.errors import Eigen2Error, ResourceError
 
 CATEGORY_LENGTH = 20  # Ray's limit
+BRIEFLY = Patience(refused_s=10, outage_s=0)  # Ray asks again by itself; calls have waited for an outage already
 
 
 class RunPodNodeProvider(NodeProvider):
@@ -49,24 +54,29 @@ class RunPodNodeProvider(NodeProvider):
         super().__init__(provider_config, cluster_name)
         self._settings = read(ProviderSettings, provider_config, "provider")
         self._api = RunPod.from_environment()
+        self._cluster = ClusterId(self._settings.owner or owner(), cluster_name)
         self._tags = TagFile(bookkeeping(cluster_name, "tags.json"))
-        self._renting = threading.Lock()  # one after another, or two would share what the ceiling leaves
-        on_the_head = OWN_POD_ID in os.environ
-        ledger = Ledger(cost_file())
+        self._reservations = Reservations.of(cluster_name)
+        self._ledger = Ledger(cost_file())
+        own_id = os.environ.get(OWN_POD_ID)
+        if own_id and self._settings.volume_id:
+            keep_cost_on(Path(self._settings.volume_path), own_id)
         self._fleet = Fleet(
             self._api,
-            cluster_name,
+            self._cluster,
             self._settings.ready_minutes * 60,
-            seen=ledger.enter if on_the_head else lambda _: None,
+            self._settings.max_usd_per_hour,
+            own_id,
+            seen=self._enter_cost if own_id else lambda _: None,
         )
 
     def non_terminated_nodes(self, tag_filters: dict[str, str]) -> list[str]:
         """Ids of the live pods with these tags."""
-        return self._matching(tag_filters, fresh=False)
+        return self._with_tags(tag_filters, self._fleet.pods())
 
     def nodes_for_teardown(self, tag_filters: dict[str, str]) -> list[str]:
-        """The same, as of now: what is overlooked here is paid for."""
-        return self._matching(tag_filters, fresh=True)
+        """The same, as of now, with those that were to be given back before: what is overlooked here is paid for."""
+        return self._with_tags(tag_filters, self._fleet.paid(fresh=True))
 
     def is_running(self, node_id: str) -> bool:
         """Whether a pod can be logged in to."""
@@ -105,6 +115,16 @@ class RunPodNodeProvider(NodeProvider):
         self._fleet.end(node_id)
         self._tags.forget(node_id)
 
+    def terminate_nodes(self, node_ids: list[str]) -> None:
+        """Give pods back; one that is refused keeps none of the others. Raises ResourceError naming what is left."""
+        paid = self._fleet.paid()
+        teardown = end_pods(self._api, [paid[node_id] for node_id in node_ids if node_id in paid], BRIEFLY)
+        for node_id in teardown.ended:
+            self._fleet.forget(node_id)
+            self._tags.forget(node_id)
+        if teardown.refused:
+            raise ResourceError("; ".join(teardown.left()))
+
     def get_command_runner(
         self,
         log_prefix: str,
@@ -123,7 +143,11 @@ class RunPodNodeProvider(NodeProvider):
 
     def prepare_for_head_node(self, cluster_config: dict[str, Any]) -> dict[str, Any]:
         """The config as the head gets it: with the public key in it, whose file stays on the laptop."""
-        provider = {**cluster_config["provider"], "ssh_public_key": self._public_key()}
+        provider = {
+            **cluster_config["provider"],
+            "ssh_public_key": self._public_key(),
+            "owner": self._cluster.owner,
+        }
         for key in ("_config_cache_path", "ssh_private_key"):
             provider.pop(key, None)
         return {**cluster_config, "provider": provider}
@@ -134,6 +158,7 @@ class RunPodNodeProvider(NodeProvider):
         key = cluster_config["auth"].get("ssh_private_key")
         provider = {**cluster_config["provider"], **({"ssh_private_key": key} if key else {})}
         try:
+            check_name("cluster_name", cluster_config["cluster_name"])
             read(ProviderSettings, provider, "provider")
             for name, kind in cluster_config["available_node_types"].items():
                 read(NodeSettings, kind["node_config"], f"available_node_types.{name}.node_config")
@@ -146,33 +171,61 @@ class RunPodNodeProvider(NodeProvider):
             sys.exit(f"eigen2: {error}")  # Ray's launcher would bury it in a traceback
         return {**cluster_config, "provider": provider}
 
-    def _matching(self, wanted: Mapping[str, str], fresh: bool) -> list[str]:
-        pods = self._fleet.pods(fresh)
+    def _with_tags(self, wanted: Mapping[str, str], pods: Mapping[str, Pod]) -> list[str]:
+        changed = self._tags.all()
         return [
-            pod_id for pod_id, pod in pods.items() if wanted.items() <= {**pod.tags, **self._tags.of(pod_id)}.items()
+            pod_id for pod_id, pod in pods.items() if wanted.items() <= {**pod.tags, **changed.get(pod_id, {})}.items()
         ]
+
+    def _enter_cost(self, pods: list[Pod]) -> None:
+        try:
+            self._ledger.enter(pods, self._api.now())
+        except OSError as error:  # Ray must not lose its nodes for it
+            logger.warning("the cost can't be written: %s", error)
 
     def _rent(self, node_config: Mapping[str, Any], tags: Mapping[str, str]) -> Pod:
         try:
-            with self._renting:
-                pod = hunt(self._api, self._order(node_config, tags), lambda refusal: logger.warning("%s", refusal))
+            with renting(self.cluster_name):
+                self._check_one_head(tags)
+                order = self._order(node_config, tags)
+                pod = hunt(self._api, order, self._reservations, lambda refusal: logger.warning("%s", refusal))
                 self._fleet.add(pod)
+                self._check_kept(pod)
         except Eigen2Error as error:
             category = error.reason if isinstance(error, RefusedError) else "no pod to be had"
             raise NodeLaunchException(category[:CATEGORY_LENGTH], str(error), sys.exc_info()) from error
-        logger.warning("rented pod %s (%s): %s at $%.2f an hour", pod.id, pod.name, pod.gpu, pod.usd_per_hour)
+        price = "nobody knows how much" if pod.usd_per_hour is None else f"${pod.usd_per_hour:.2f}"
+        logger.warning("rented pod %s (%s): %s at %s an hour", pod.id, pod.name, pod.gpu, price)
         return pod
 
     def _order(self, node_config: Mapping[str, Any], tags: Mapping[str, str]) -> Order:
         return Order(
             node=read(NodeSettings, node_config, "node_config"),
             provider=self._settings,
-            cluster=self.cluster_name,
+            cluster=self._cluster,
             tags=tags,
             public_key=self._public_key(),
-            room_usd_per_hour=self._settings.max_usd_per_hour
-            - sum(pod.usd_per_hour for pod in self._fleet.pods().values()),
+            room_usd_per_hour=self._room_usd_per_hour(),
         )
+
+    def _room_usd_per_hour(self) -> float:
+        paid = self._fleet.paid().values()
+        asked_for = self._reservations.usd_per_hour({pod.name for pod in paid})
+        return self._settings.max_usd_per_hour - asked_for - sum(pod.usd_per_hour or 0.0 for pod in paid)
+
+    def _check_one_head(self, tags: Mapping[str, str]) -> None:
+        if tags.get(KIND) != HEAD:
+            return
+        if heads := [pod for pod in self._fleet.pods(fresh=True).values() if pod.kind == HEAD]:
+            raise ResourceError(
+                f"{self.cluster_name} has a head by now, pod {heads[0].id}; `ray up` again goes on with it"
+            )
+
+    def _check_kept(self, pod: Pod) -> None:
+        """Look again: another machine may have rented at the same time. Raises ResourceError if the pod had to go."""
+        self._fleet.pods(fresh=True)
+        if why := self._fleet.why_unwanted(pod.id):
+            raise ResourceError(f"pod {pod.id} was given back: {why}")
 
     def _public_key(self) -> str:
         if self._settings.ssh_public_key:

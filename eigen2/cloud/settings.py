@@ -1,19 +1,21 @@
 """What cluster.yaml says of RunPod: its `provider` section and each node type's `node_config`, validated."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from eigen2.cloud.places import NAME
 from eigen2.errors import ConfigError
 
 SSH_PORT = "22/tcp"
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]  # a file on the head has its name
 
 
 class Settings(BaseModel):
     """Frozen; a misspelt name is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ProviderSettings(Settings):
@@ -22,11 +24,12 @@ class ProviderSettings(Settings):
     type: Literal["external"]
     module: str
     max_usd_per_hour: float = Field(gt=0, description="what all pods of the cluster may cost together")
+    owner: str | None = Field(None, pattern=f"^{NAME.pattern}$", description="whose pods; default: ~/.eigen2/owner")
     volume_id: str | None = Field(None, min_length=1, description="a network volume; it fixes the data centre")
     volume_path: str = Field("/workspace", pattern="^/.+", description="where it is mounted on every node")
     global_networking: bool = Field(True, description="a private network between pods; needed for workers")
     ready_minutes: float = Field(12, gt=0, description="a pod that can't be logged in to by then is given back")
-    secrets: tuple[str, ...] = Field((), description="environment variables to hand to the head, as private files")
+    secrets: tuple[Variable, ...] = Field((), description="environment variables to hand to the head, as private files")
     ssh_private_key: str | None = Field(None, description="filled in from auth.ssh_private_key")
     ssh_public_key: str | None = Field(None, description="filled in for the head")
     use_internal_ips: bool = False

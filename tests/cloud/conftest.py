@@ -20,15 +20,48 @@ def address(account: FakeRunPod) -> Iterator[str]:
         yield base
 
 
+class FakeClock:
+    """Seconds that pass when somebody sleeps, and at no other time."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def date(self) -> float:
+        """Seconds since 1970."""
+        return 1_800_000_000.0 + self.now
+
+
 @pytest.fixture
-def pauses() -> list[float]:
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def pauses(clock: FakeClock) -> list[float]:
     """What a client slept, in seconds, without sleeping."""
-    return []
+    return clock.pauses
 
 
 @pytest.fixture
-def api(address: str, pauses: list[float]) -> RunPod:
-    return RunPod(KEY, address, sleep=pauses.append)
+def api(address: str, clock: FakeClock) -> RunPod:
+    return RunPod(KEY, address, sleep=clock.sleep, clock=clock)
+
+
+@pytest.fixture
+def fake_time(account: FakeRunPod, address: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """RunPod and every client of it that is made from the environment live by one clock."""
+    account.clock = clock.date
+    made = RunPod(KEY, address, sleep=clock.sleep, clock=clock)
+    monkeypatch.setattr(RunPod, "from_environment", lambda *_, **__: made)
+    return clock
 
 
 @pytest.fixture
@@ -39,4 +72,6 @@ def home(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RUNPOD_API_BASE", address)
     monkeypatch.delenv("RUNPOD_POD_ID", raising=False)
     (tmp_path / "key.pub").write_text("ssh-ed25519 AAAA test\n")
+    (tmp_path / ".eigen2").mkdir()
+    (tmp_path / ".eigen2/owner").write_text("ann\n")
     return tmp_path

@@ -47,14 +47,19 @@ class FakePod:
     id: str
     body: dict[str, Any]
     machine: Machine
-    usd_per_hour: float
-    created: float = field(default_factory=time.time)
+    usd_per_hour: float | None
+    created: float
     status: str | None = None  # none: by its age
+    listed_from: float = 0.0  # the list shows it from this time on
+    shown: dict[str, Any] = field(default_factory=dict)  # fields of the API's Pod that are shown otherwise
 
 
 @dataclass
 class Fault:
-    """An answer in place of the right one, `times` times. `after`: what was asked is done all the same."""
+    """An answer in place of the right one, `times` times. `after`: what was asked is done all the same.
+
+    late_s: what was rented so is on the list only so much later.
+    """
 
     method: str
     path: str
@@ -63,6 +68,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     times: int = 1
     after: bool = False
+    late_s: float = 0.0
 
 
 class FakeRunPod:
@@ -74,8 +80,12 @@ class FakeRunPod:
         self.broken: list[str] = []  # requests that break the published schema
         self.faults: list[Fault] = []
         self.sold_out: set[str] = set()
-        self.prices = dict(PRICES)
+        self.prices: dict[str, float | None] = dict(PRICES)
         self.start_delay_s = 0.0
+        self.list_delay_s = 0.0
+        self.clock: Callable[[], float] = time.time
+        self.tells_time = True
+        self.on_create: Callable[[dict[str, Any]], None] = lambda _: None
         self.asked_at: list[float] = []
         self.lock = threading.RLock()
         self._start = start
@@ -99,24 +109,27 @@ class FakeRunPod:
                     self.faults.remove(fault)
                 if not fault.after:
                     return fault.status, fault.headers, problem(fault.status, fault.detail)
-        status, found = self._right(method, path, body)
+        status, found = self._right(method, path, body, fault.late_s if fault else 0.0)
         if fault:
             return fault.status, fault.headers, problem(fault.status, fault.detail)
         return status, {}, found
 
-    def _right(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+    def _right(self, method: str, path: str, body: Any, late_s: float) -> tuple[int, Any]:
         match = PATH.match(path)
         if not match:
             return 404, problem(404, path)
         kind, pod_id = match.groups()
         if kind != "pods":
-            gpus = [{"id": gpu, "price": {"secure": usd, "community": usd / 2}} for gpu, usd in self.prices.items()]
+            gpus = [
+                {"id": gpu, "price": {"secure": usd, "community": usd and usd / 2}} for gpu, usd in self.prices.items()
+            ]
             return 200, {"gpus": gpus}
         if method == "POST":
-            return self._create(body)
+            return self._create(body, late_s)
         with self.lock:
             if pod_id is None:
-                return 200, {"pods": [self.view(pod) for pod in self.pods.values()]}
+                listed = [pod for pod in self.pods.values() if pod.listed_from <= self.clock()]
+                return 200, {"pods": [self.view(pod) for pod in listed]}
             if pod_id not in self.pods:
                 return 404, problem(404, "pod not found")
             if method == "GET":
@@ -125,7 +138,7 @@ class FakeRunPod:
         doomed.machine.end()
         return 204, None
 
-    def _create(self, body: Any) -> tuple[int, Any]:
+    def _create(self, body: Any, late_s: float) -> tuple[int, Any]:
         try:
             jsonschema.validate(body, CREATE_POD)
         except jsonschema.ValidationError as error:
@@ -134,16 +147,19 @@ class FakeRunPod:
         gpu = body["gpu"]
         if gpu["id"] in self.sold_out:
             return 400, problem(400, "There are no instances currently available")
+        self.on_create(body)
         pod_id = uuid.uuid4().hex[:14]
         machine = self._start(pod_id, body)
-        pod = FakePod(pod_id, body, machine, self.prices[gpu["id"]] * gpu.get("count", 1))
+        now, usd = self.clock(), self.prices[gpu["id"]]
+        pod = FakePod(pod_id, body, machine, usd and usd * gpu.get("count", 1), now)
+        pod.listed_from = now + max(late_s, self.list_delay_s)
         with self.lock:
             self.pods[pod_id] = pod
         return 201, self.view(pod)
 
     def view(self, pod: FakePod) -> dict[str, Any]:
         """A pod as the API shows it."""
-        status = pod.status or ("RUNNING" if time.time() - pod.created >= self.start_delay_s else "PROVISIONING")
+        status = pod.status or ("RUNNING" if self.clock() - pod.created >= self.start_delay_s else "PROVISIONING")
         host, port = pod.machine.ssh
         direct = {"host": host, "port": port, "username": "root", "command": f"ssh root@{host} -p {port}"}
         shown: dict[str, Any] = dict.fromkeys(POD_REQUIRED)
@@ -156,7 +172,7 @@ class FakeRunPod:
             "ip": pod.machine.private_ip,
             "internalDns": f"{pod.id}.runpod.internal",
         }
-        return shown
+        return shown | pod.shown
 
 
 def problem(status: int, detail: str, *errors: str) -> dict[str, Any]:
@@ -169,6 +185,11 @@ def handler_of(account: FakeRunPod) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *_: Any) -> None: ...
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            if timestamp is None and not account.tells_time:
+                return "some day"
+            return super().date_time_string(account.clock() if timestamp is None else timestamp)
 
         def respond(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)

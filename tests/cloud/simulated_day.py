@@ -352,9 +352,12 @@ def finished(trials: Path) -> list[str]:
 
 
 def a_budget(day: Day) -> None:
-    """A run with a budget of seconds: it stops at a checkpoint, and the head takes the cluster down by itself."""
-    changed = ("--name", "budget", "--set", "run.num_generations=500")
-    budget = ("--no-wait", "--max-hours", "0.004", "--max-cost", "50")
+    """A run with a budget of seconds: it stops at a checkpoint, and the head takes the cluster down by itself.
+
+    A busy machine takes most of them to start the run.
+    """
+    changed = ("--name", "budget", "--set", "run.num_generations=5000")
+    budget = ("--no-wait", "--max-hours", "0.015", "--max-cost", "50")
     day.cloud("submit", *budget, "--", "train", "/root/day/base.yaml", *changed)
     day.until("the cluster is gone", lambda: not day.account.pods)
     run = day.world.volume / "runs" / "budget"

@@ -1,5 +1,7 @@
 """`eigen2 cloud`: what it shows, asks, refuses, and sends to a cluster."""
 
+import base64
+import json
 import re
 import shlex
 import time
@@ -12,9 +14,11 @@ from eigen2.__main__ import main
 from eigen2.cloud.api import RunPod
 from eigen2.cloud.jobs import entrypoint
 from eigen2.cloud.link import Cluster, Head
-from tests.cloud.fake_runpod import FakeRunPod
+from eigen2.cloud.provider import RunPodNodeProvider
+from tests.cloud.conftest import FakeClock
+from tests.cloud.fake_runpod import FakeRunPod, Fault
 from tests.cloud.test_configs import ROOT
-from tests.cloud.test_provider import WORKER, provider, rent
+from tests.cloud.test_provider import SETTINGS, WORKER, provider, rent
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def head_of(path: Path) -> Head:
 def test_the_list_shows_age_and_cost(home: Path, account: FakeRunPod, capsys: pytest.CaptureFixture[str]) -> None:
     made = provider()
     head, worker = rent(made), rent(made, WORKER)
-    account.pods[head].created = time.time() - 7200
+    account.pods[head].created = time.time() - 7205
     assert main(["cloud", "list"]) == 0
     shown = capsys.readouterr().out
     assert all(word in shown for word in (head, worker, "demo", "head", "worker", "RUNNING", "NVIDIA L4", " 2:0"))
@@ -60,6 +64,91 @@ def test_sweep_up_asks_before_it_ends_anything(
     assert "cluster demo: ended 1 pod" in capsys.readouterr().out
 
 
+def test_only_your_own_pods_are_listed_and_ended(
+    home: Path, account: FakeRunPod, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bobs = rent(provider(owner="bob"))
+    assert main(["cloud", "list"]) == 0
+    assert capsys.readouterr().out == "1 pod of other owners: `eigen2 cloud list --all` shows them\n"
+    hers = rent(provider())
+    assert main(["cloud", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert hers in shown
+    assert bobs not in shown
+    assert main(["cloud", "list", "--all"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(rf"{bobs} +bob +demo", shown)
+    assert re.search(rf"{hers} +ann +demo", shown)
+    assert main(["cloud", "sweep-up", "demo", "--yes"]) == 0
+    assert list(account.pods) == [bobs]
+    assert main(["cloud", "sweep-up", "--owner", "bob", "--yes"]) == 0
+    assert account.pods == {}
+
+
+def test_a_pod_of_no_known_owner_can_be_seen_and_ended(
+    home: Path, account: FakeRunPod, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that was rented before pods had owners."""
+    old = base64.b64encode(json.dumps({"cluster": "demo", "tags": {"ray-node-type": "head"}}).encode()).decode()
+    pod = rent(provider())
+    account.pods[pod].shown = {"env": {"EIGEN2_POD": old}}
+    assert main(["cloud", "list", "--all"]) == 0
+    assert re.search(rf"{pod} +unknown +demo +head", capsys.readouterr().out)
+    assert main(["cloud", "sweep-up", "--owner", "unknown", "--yes"]) == 0
+    assert account.pods == {}
+
+
+def test_a_pod_that_cannot_be_ended_is_named_and_keeps_no_other(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stuck, _ = rent(provider()), rent(RunPodNodeProvider(SETTINGS, "other"))
+    account.faults.append(Fault("DELETE", f"/v2/pods/{stuck}", 409, "locked", times=999))
+    assert main(["cloud", "sweep-up", "--yes"]) == 1
+    assert list(account.pods) == [stuck]
+    shown = capsys.readouterr().out
+    assert f"pod {stuck} ({account.pods[stuck].body['name']}) is left and still paid for: " in shown
+    assert "cluster other: ended 1 pod" in shown
+
+
+def test_what_is_not_known_of_a_pod_is_shown_as_such(
+    home: Path, account: FakeRunPod, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pod = rent(provider())
+    account.pods[pod].shown = dict.fromkeys(["cost", "createdAt", "gpu", "ssh", "startedAt", "name", "status"])
+    assert main(["cloud", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(rf"{pod} +demo +head +UNKNOWN +CPU +\? +0\.39 +\?", shown)
+    assert "$0.39 an hour, $0.00 so far, and what 1 of them cost without a known price or age" in shown
+
+
+@pytest.mark.parametrize("off_by_s", [-86400, 86400])
+def test_the_list_tells_age_and_cost_by_runpods_clock(
+    home: Path, account: FakeRunPod, capsys: pytest.CaptureFixture[str], off_by_s: float
+) -> None:
+    account.clock = lambda: time.time() + off_by_s
+    account.pods[rent(provider())].created -= 3605
+    assert main(["cloud", "list"]) == 0
+    assert re.search(r" 1:00:0\d +0\.39 +0\.39", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("limit", [["--max-cost", "nan"], ["--max-hours", "0"], ["--max-cost", "-5"]])
+def test_a_budget_that_bounds_nothing_is_refused(
+    home: Path, cluster_file: Path, limit: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cloud", "submit", "--cluster", str(cluster_file), *limit, "--", "train", "x.yaml"]) == 2
+    assert "above 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../../x", 5, "a b"])
+def test_a_cluster_file_with_a_name_that_is_none_is_refused(
+    home: Path, cluster_file: Path, name: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = yaml.safe_load(cluster_file.read_text()) | {"cluster_name": name}
+    cluster_file.write_text(yaml.safe_dump(config))
+    assert main(["cloud", "jobs", "--cluster", str(cluster_file)]) == 2
+    assert f"cluster_name {name!r}: use 1 to 63 letters" in capsys.readouterr().err
+
+
 def test_without_a_head_there_is_nothing_to_submit_to(
     home: Path, account: FakeRunPod, cluster_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,7 +173,7 @@ def test_a_run_on_the_cluster_uses_all_of_it_and_keeps_its_budget(home: Path, cl
     rent(provider())
     shell = entrypoint(head_of(cluster_file), ["train", "configs/full.yaml", "--name", "it's"], 5.0, None)
     assert shell.startswith("cd ~/eigen2 && ")
-    assert " && exec python -m eigen2.cloud.keeper --cluster demo --max-cost 5 -- " in shell
+    assert " && exec python -m eigen2.cloud.keeper --owner ann --cluster demo --max-cost 5 -- " in shell
     assert shlex.split(shell.split(" -- ")[1]) == [
         *["eigen2", "train", "configs/full.yaml", "--name", "it's", "--address", "auto", "--max-cost", "5"],
         *["--set", "run.runs_dir=/workspace/runs"],
@@ -116,7 +205,7 @@ def test_a_file_that_is_no_cluster_file_is_named(home: Path, content: str, capsy
     assert f"--cluster {path}: not a cluster file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("run", ["../../etc", "a/b", ".."])
+@pytest.mark.parametrize("run", ["../../etc", "a/b", "..", "", "-x", "$(id)", "a b"])
 def test_only_a_run_is_pulled(home: Path, cluster_file: Path, run: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cloud", "pull", "--cluster", str(cluster_file), run]) == 1
+    assert main(["cloud", "pull", "--cluster", str(cluster_file), "--", run]) == 1
     assert "is no name of a run" in capsys.readouterr().err

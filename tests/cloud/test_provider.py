@@ -1,6 +1,7 @@
 """The node provider against a fake RunPod: what it rents, what it says, what it gives back."""
 
 import json
+import re
 import threading
 import time
 from pathlib import Path
@@ -12,9 +13,13 @@ from ray.autoscaler.node_launch_exception import NodeLaunchException
 from eigen2.cloud import fleet
 from eigen2.cloud.api import RunPod
 from eigen2.cloud.cost import Ledger
-from eigen2.cloud.fleet import end_cluster, ours
-from eigen2.cloud.pod import LABEL, read_label
+from eigen2.cloud.fleet import rented_by_us
+from eigen2.cloud.places import owner
+from eigen2.cloud.pod import LABEL, ClusterId, Label
 from eigen2.cloud.provider import RunPodNodeProvider
+from eigen2.cloud.teardown import Patience, end_cluster
+from eigen2.errors import ConfigError, ResourceError
+from tests.cloud.conftest import FakeClock
 from tests.cloud.fake_runpod import FakeRunPod, Fault
 
 HEAD = {
@@ -68,7 +73,10 @@ def test_a_head_is_rented_as_configured(home: Path, account: FakeRunPod) -> None
         "mounts": {"network": [{"volumeId": "vol1", "path": "/workspace"}]},
         "env": {"A": "b", "PUBLIC_KEY": "ssh-ed25519 AAAA test"},
     }
-    assert read_label(tags) == ("demo", HEAD)
+    label = Label.decode(tags)
+    assert label is not None
+    assert (label.owner, label.cluster, label.tags) == ("ann", "demo", HEAD)
+    assert (label.usd_per_hour, label.attempt) == (0.78, 1)
     assert account.broken == []
     assert made.is_running(pod_id)
     assert made.external_ip(pod_id) == "127.0.0.1"
@@ -103,8 +111,8 @@ def test_pods_of_others_are_not_ours(home: Path, account: FakeRunPod) -> None:
     made = provider()
     head = rent(made)
     assert made.non_terminated_nodes({}) == [head]
-    assert [pod.id for pod in ours(api)] == [theirs, head]
-    assert [pod.id for pod in end_cluster(api, "demo")] == [head]
+    assert [pod.id for pod in rented_by_us(api)] == [theirs, head]
+    assert list(end_cluster(api, ClusterId("ann", "demo"), Patience()).ended) == [head]
     assert set(account.pods) == {stranger.id, theirs}
 
 
@@ -147,7 +155,7 @@ def test_where_nothing_is_to_be_had_all_refusals_are_in_the_error(home: Path, ac
     assert len(bodies(account)) == 1
 
 
-@pytest.mark.parametrize(("status", "category"), [(402, "balance"), (403, "permission"), (422, "contract")])
+@pytest.mark.parametrize(("status", "category"), [(402, "balance"), (401, "key"), (422, "contract")])
 def test_what_no_other_place_would_mend_ends_the_search(
     home: Path, account: FakeRunPod, status: int, category: str
 ) -> None:
@@ -156,6 +164,60 @@ def test_what_no_other_place_would_mend_ends_the_search(
         rent(provider())
     assert caught.value.category == category
     assert len(bodies(account)) == 1
+
+
+def test_a_pool_that_the_account_may_not_use_is_passed_over(home: Path, account: FakeRunPod) -> None:
+    account.faults.append(Fault("POST", "/v2/pods", 403, "access denied"))
+    assert account.pods[rent(provider())].body["gpu"]["id"] == "NVIDIA A40"
+
+
+def test_where_no_place_may_be_used_there_are_no_rights(home: Path, account: FakeRunPod) -> None:
+    account.faults.append(Fault("POST", "/v2/pods", 403, "access denied", times=9))
+    with pytest.raises(NodeLaunchException, match="there are no rights to rent a pod for demo") as caught:
+        rent(provider())
+    assert caught.value.category == "permission"
+    assert len(bodies(account)) == 2
+    assert "give RUNPOD_API_KEY write access to pods" in str(caught.value)
+    assert "NVIDIA L4 in any data centre" in str(caught.value)
+    assert "NVIDIA A40 in any data centre" in str(caught.value)
+
+
+def test_rights_for_some_places_and_no_room_in_others_is_no_matter_of_rights(home: Path, account: FakeRunPod) -> None:
+    account.faults.append(Fault("POST", "/v2/pods", 403, "access denied"))
+    account.sold_out = {"NVIDIA A40"}
+    with pytest.raises(NodeLaunchException, match="no pod could be rented for demo"):
+        rent(provider())
+
+
+def test_a_key_without_any_rights_ends_the_search_at_the_catalogue(home: Path, account: FakeRunPod) -> None:
+    account.faults.append(Fault("GET", "/v2/catalog/gpus", 403, "access denied"))
+    with pytest.raises(NodeLaunchException, match="403 access denied"):
+        rent(provider())
+    assert bodies(account) == []
+
+
+def test_a_gpu_type_without_a_price_is_passed_over(home: Path, account: FakeRunPod) -> None:
+    account.prices["NVIDIA L4"] = None
+    assert account.pods[rent(provider())].body["gpu"]["id"] == "NVIDIA A40"
+    account.prices["NVIDIA A40"] = None
+    with pytest.raises(NodeLaunchException, match="names no price of it in SECURE"):
+        rent(provider(), WORKER)
+
+
+@pytest.mark.parametrize("field", ["cost", "createdAt", "gpu", "ssh", "globalNetworking", "name"])
+def test_a_pod_with_a_null_is_listed_counted_and_ended(
+    home: Path, account: FakeRunPod, impatient: None, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    monkeypatch.setenv("RUNPOD_POD_ID", "me")
+    made = provider(max_usd_per_hour=0.5, owner="ann")
+    pod = rent(made, WORKER)
+    account.pods[pod].shown = {field: None}
+    assert made.non_terminated_nodes({}) == [pod]
+    assert Ledger(home / ".eigen2/cost.json").usd() is not None
+    with pytest.raises(NodeLaunchException, match="max_usd_per_hour leaves 0"):
+        rent(made, WORKER)
+    made.terminate_nodes(made.nodes_for_teardown({}))
+    assert account.pods == {}
 
 
 def test_a_conflict_is_tried_elsewhere(home: Path, account: FakeRunPod) -> None:
@@ -213,6 +275,34 @@ def test_a_pod_that_never_gets_ready_is_given_back_and_named(
     assert account.pods == {}
     assert f"pod {pod}" in caplog.text
     assert "not ready after 10 minutes" in caplog.text
+
+
+@pytest.mark.parametrize("off_by_s", [-86400.0, 3600.0, 86400.0])
+@pytest.mark.parametrize("told", [True, False], ids=["Date", "no Date"])
+def test_a_wrong_clock_of_this_machine_ends_no_pod_that_boots(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, impatient: None, off_by_s: float, told: bool
+) -> None:
+    account.clock = lambda: time.time() + off_by_s + fake_time.now
+    account.start_delay_s = 9999
+    account.tells_time = told
+    made = provider(ready_minutes=10)
+    pod = rent(made)
+    fake_time.sleep(590)
+    assert made.non_terminated_nodes({}) == [pod]
+    fake_time.sleep(20)
+    assert made.non_terminated_nodes({}) == []
+    assert account.pods == {}
+
+
+def test_a_pod_that_boots_while_ray_starts_anew_is_given_its_time(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, impatient: None
+) -> None:
+    account.start_delay_s = 9999
+    pod = rent(provider(ready_minutes=10))
+    fake_time.sleep(590)
+    assert provider(ready_minutes=10).non_terminated_nodes({}) == [pod]
+    fake_time.sleep(20)
+    assert provider(ready_minutes=10).non_terminated_nodes({}) == []
 
 
 def test_a_pod_that_was_ready_is_not_given_back_for_a_restart(home: Path, account: FakeRunPod, impatient: None) -> None:
@@ -288,10 +378,102 @@ def test_the_head_keeps_a_ledger_of_the_cost(
     assert ledger.usd() == pytest.approx(0.39 + 2 * 0.39, abs=0.01), "a pod that is gone is still paid for"
 
 
+def test_one_refusal_keeps_no_other_pod_from_being_ended(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, impatient: None
+) -> None:
+    made = provider()
+    stuck, *others = [rent(made, WORKER) for _ in range(3)]
+    account.faults.append(Fault("DELETE", f"/v2/pods/{stuck}", 409, "locked", times=2))
+    made.terminate_nodes([stuck, *others])
+    assert account.pods == {}, "tried again"
+
+
+def test_a_pod_that_cannot_be_ended_is_named(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, impatient: None
+) -> None:
+    made = provider()
+    stuck, other = rent(made, WORKER), rent(made, WORKER)
+    account.faults.append(Fault("DELETE", f"/v2/pods/{stuck}", 409, "locked", times=99))
+    with pytest.raises(ResourceError, match=rf"pod {stuck} .*is left and still paid for: .*409 locked; .*end it with"):
+        made.terminate_nodes([stuck, other])
+    assert list(account.pods) == [stuck]
+    assert made.nodes_for_teardown({}) == [stuck]
+
+
+def test_a_pod_whose_giving_back_was_refused_is_not_overlooked(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, impatient: None
+) -> None:
+    made = provider(max_usd_per_hour=0.5)
+    pod = rent(made, WORKER)
+    account.pods[pod].status = "ERROR"
+    account.faults.append(Fault("DELETE", f"/v2/pods/{pod}", 409, "locked", times=3))
+    assert made.non_terminated_nodes({}) == []
+    assert made.nodes_for_teardown({}) == [pod]
+    with pytest.raises(NodeLaunchException, match="leaves 0"):
+        rent(made, WORKER)
+    made.terminate_nodes([pod])
+    assert account.pods == {}
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc", "a/b", "..", "", "a b", "-x", "a\n", None])
+def test_a_name_that_is_no_name_makes_no_path(home: Path, name: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(home.rglob("*"))
+    with pytest.raises(SystemExit, match=r"cluster_name .*: use 1 to 63 letters, digits"):
+        RunPodNodeProvider.bootstrap_config({**cluster_config(home), "cluster_name": name})
+    with pytest.raises(ConfigError, match=r"cluster_name .*: use 1 to 63 letters, digits"):
+        RunPodNodeProvider(SETTINGS, name)
+    assert sorted(home.rglob("*")) == before
+
+
+def test_a_damaged_file_of_tags_is_begun_anew(home: Path, account: FakeRunPod, impatient: None) -> None:
+    made = provider()
+    pod = rent(made)
+    path = home / ".eigen2/cloud/demo/tags.json"
+    for content in (b"{", b"[]", b'{"a": 5}', b"\xff\x00"):
+        path.write_bytes(content)
+        assert made.non_terminated_nodes({}) == [pod]
+        made.set_node_tags(pod, {"a": "b"})
+        assert path.with_suffix(".damaged").read_bytes() == content
+        assert made.node_tags(pod)["a"] == "b"
+    path.write_bytes(b"{")
+    made.terminate_node(pod)
+    assert account.pods == {}
+
+
+def test_two_people_with_a_cluster_of_one_name_see_and_end_their_own(
+    home: Path, account: FakeRunPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anns, bobs = provider(), provider(owner="bob")
+    hers, his = rent(anns), rent(bobs)
+    assert anns.non_terminated_nodes({}) == anns.nodes_for_teardown({}) == [hers]
+    assert bobs.non_terminated_nodes({}) == bobs.nodes_for_teardown({}) == [his]
+    end_cluster(RunPod.from_environment(), ClusterId("bob", "demo"), Patience())
+    assert list(account.pods) == [hers]
+
+
+def test_an_owner_is_named_once_for_a_user_of_a_machine(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".eigen2/owner").unlink()
+    monkeypatch.setenv("USER", "Ännchen O'x")
+    names = {owner() for _ in range(3)}
+    assert len(names) == 1
+    assert re.fullmatch(r"nnchen-O-x-[A-Za-z0-9-]+-[0-9a-f]{8}", *names)
+    (home / ".eigen2/owner").write_text("../x")
+    with pytest.raises(ConfigError, match=r"the owner in .*: use 1 to 63 letters"):
+        provider()
+
+
+def test_the_head_works_for_the_owner_of_the_laptop(home: Path) -> None:
+    remote = provider().prepare_for_head_node({**cluster_config(home), "provider": dict(SETTINGS)})
+    assert remote["provider"]["owner"] == "ann"
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"provider": {"max_usd_per_hr": 1}}, "provider.max_usd_per_hr: Extra inputs are not permitted"),
+        ({"provider": {"secrets": ["../x"]}}, "provider.secrets.0"),
+        ({"provider": {"owner": "../x"}}, "provider.owner"),
+        ({"provider": {"max_usd_per_hour": float("inf")}}, "provider.max_usd_per_hour"),
         ({"node": {"gpu_types": []}}, "available_node_types.head.node_config.gpu_types"),
         ({"node": {"max_usd_per_hour": 0}}, "available_node_types.head.node_config.max_usd_per_hour"),
         ({"node": {"min_cuda": "12"}}, "available_node_types.head.node_config.min_cuda"),
@@ -310,6 +492,7 @@ def test_a_mistake_in_the_settings_is_named_before_anything_is_rented(
 
 def cluster_config(home: Path) -> dict[str, Any]:
     return {
+        "cluster_name": "demo",
         "provider": {key: value for key, value in SETTINGS.items() if key != "ssh_private_key"},
         "auth": {"ssh_user": "root", "ssh_private_key": str(home / "made/key")},
         "available_node_types": {"head": {"node_config": dict(NODE), "resources": {}}},
