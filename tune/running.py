@@ -53,9 +53,20 @@ class Plan:
 
     @property
     def scheduler(self) -> Name:
-        """Who stops trials early; nobody where the metric is known only when a trial is over."""
+        """Who stops trials early; nobody where an objective is known only when a trial is over."""
         chosen: Name = self.settings.scheduler  # type: ignore[assignment]
-        return "none" if is_final(self.metric.name) else chosen
+        return "none" if self.known_at_the_end else chosen
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The metrics that trials report in each generation: all objectives, if trials can be compared by them."""
+        compared = self.objectives[:1] if self.known_at_the_end else self.objectives
+        return tuple(objective.name for objective in compared)
+
+    @property
+    def known_at_the_end(self) -> list[str]:
+        """The objectives that a trial has only when it is over."""
+        return [objective.name for objective in self.objectives if is_final(objective.name)]
 
 
 def is_final(metric: str) -> bool:
@@ -100,7 +111,7 @@ def _tuner(
         kind,
         tune_config=ray_tune.TuneConfig(
             search_alg=_searcher(plan, folder, room, records),
-            scheduler=scheduler_of(plan.scheduler, plan.sweep, plan.generations, past),
+            scheduler=scheduler_of(plan.scheduler, plan.sweep, plan.objectives, plan.generations, past),
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=lambda trial: str(trial.config["trial"]),
@@ -126,7 +137,7 @@ def _searcher(plan: Plan, folder: SweepFolder, room: Room, records: Records) -> 
         told=[told_of(record, plan.objectives) for record in records],
     )
     settings = plan.settings
-    ground = Ground(plan.base, room.share, folder.runs, folder.name, settings.id, plan.metric.name)
+    ground = Ground(plan.base, room.share, folder.runs, folder.name, settings.id, plan.compared)
     tasks = Tasks(inner, ground.task, lambda: target_reached(records, plan.metric))
     if plan.scheduler == "hyperband":
         # it stops nothing where fewer trials are begun than its bracket holds: only the room limits how many run

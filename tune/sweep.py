@@ -176,7 +176,7 @@ def _notes(plan: Plan) -> list[str]:
     if plan.scheduler == plan.settings.scheduler:
         return []
     return [
-        f"{plan.metric.name} is known only when a trial is over: no trial is stopped early "
+        f"{' and '.join(plan.known_at_the_end)} is known only when a trial is over: no trial is stopped early "
         f"({plan.settings.scheduler} would need it every generation)"
     ]
 
