@@ -67,6 +67,12 @@ def checked(field: str, value: Any, where: str) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def holds_floats(field: str) -> bool:
+    """Whether a field holds a number that may have a fraction."""
+    section, _, plain = field.partition(".")
+    return type(getattr(DEFAULTS, section)).model_fields[plain].annotation in (float, float | None)
+
+
 def fits(field: str, value: Any) -> bool:
     """Whether a field takes a value."""
     try:

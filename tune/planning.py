@@ -51,7 +51,9 @@ def plan_of(sweep: SweepFile, base: Config, settings: Settings) -> Plan:
     asked = [limit for limit in (settings.samples, sweep.run_cap, size) if limit is not None]
     trials = min(asked) if asked else None
     plan = Plan(sweep, base, settings, objectives, middle.run.num_generations, trials)
-    scheduler_of(plan.scheduler, sweep, objectives, plan.generations, ())  # refuses what it can't do before anything starts
+    scheduler_of(
+        plan.scheduler, sweep, objectives, plan.generations, ()
+    )  # refuses what it can't do before anything starts
     return plan
 
 

@@ -102,8 +102,8 @@ def _check_keys(source: Source) -> None:
         if not isinstance(source.value.get(key), str | None):
             raise ConfigError(f"{source.where(key)}: {key} must be text, not {source.value[key]!r}")
     command = source.value.get("command", [])
-    if not isinstance(command, list) or not all(isinstance(part, str) for part in command):
-        raise ConfigError(f"{source.where('command')}: command must be a list of texts; quote what looks otherwise")
+    if not isinstance(command, list) or not all(isinstance(part, str | int | float) for part in command):
+        raise ConfigError(f"{source.where('command')}: command must be a list of texts or numbers")
 
 
 def _method(source: Source) -> Method:

@@ -1,15 +1,16 @@
 """The `parameters` of a sweep file: each as a constant or as the law it follows, checked against its config field."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eigen2.config.loading import number_of_text
+from eigen2.config.loading import number_of_text, suited
 from eigen2.errors import ConfigError
 from eigen2.tracking import expression
 from eigen2.training.metrics import NUMBERS
-from tune.fields import COMBINED_SCORE, checked, config_name_is_known, field_named, fits
+from tune.fields import COMBINED_SCORE, checked, config_name_is_known, field_named, fits, holds_floats
 from tune.laws import Beta, Categories, Integers, Law, LogUniform, Normal, Quantised, Uniform
 from tune.space import Parameter, Space
 from tune.yaml_lines import Keys, Source, unknown
@@ -62,12 +63,14 @@ class Reading:
         value = number_of_text(given) if isinstance(given, str) else given
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise self.refusal(f"has {key} {given!r}, which is no number", key)
+        if isinstance(given, str) and value == int(value) and not holds_floats(self.field):
+            value = int(value)
         self.say_text(given, value, key)
         return value
 
     def held(self, value: Any, *inner: str | int) -> Any:
-        """A value as the field holds it."""
-        held = checked(self.field, value, self.where(*inner))
+        """A value as the field holds it; text such as 3e6 is read as a number, and said."""
+        held = checked(self.field, suited(self.field.rpartition(".")[2], value), self.where(*inner))
         if self.field == COMBINED_SCORE:
             self._check_expression(held, *inner)
         self.say_text(value, held, *inner)
@@ -155,9 +158,17 @@ def _implied(reading: Reading) -> str:
     if "values" in spec:
         return "categorical_w_probabilities" if "probabilities" in spec else "categorical"
     if "min" in spec and "max" in spec:
-        whole = isinstance(reading.number("min"), int) and isinstance(reading.number("max"), int)
+        low, high = reading.number("min"), reading.number("max")
         reading.notes.clear()  # said when the law is made
-        return "int_uniform" if whole else "uniform"
+        if not (isinstance(low, int) and isinstance(high, int)):
+            return "uniform"
+        if holds_floats(reading.field):
+            line = reading.where().removeprefix(f"{reading.source.path} ")
+            reading.notes.append(
+                f"{line}: {reading.name} has whole numbers as min and max, so only whole numbers from {low} to {high} are "
+                f"drawn, as W&B does; for all between write distribution: uniform"
+            )
+        return "int_uniform"
     for key in spec:
         if key not in ("min", "max"):
             known = ["value", "values", "probabilities", "distribution", "min", "max", "parameters"]
@@ -201,6 +212,11 @@ def _categories(reading: Reading) -> Categories:
     if not isinstance(values, list) or not values:
         raise reading.refusal(f"has values {values!r}, which is no list of values", "values")
     held = [reading.held(value, "values", place) for place, value in enumerate(values)]
+    if reading.source.value.get("method") == "grid" and (repeated := _repeated(held)):
+        line = reading.where("values").removeprefix(f"{reading.source.path} ")
+        reading.notes.append(
+            f"{line}: {reading.name} lists {', '.join(repeated)} more than once; a grid tries each value once"
+        )
     shares = reading.spec.get("probabilities")
     if shares is None:
         return Categories(tuple(held))
@@ -213,6 +229,10 @@ def _categories(reading: Reading) -> Categories:
         )
     possible = [(value, weight) for value, weight in zip(held, weights, strict=True) if weight > 0]
     return Categories(tuple(value for value, _ in possible), tuple(weight for _, weight in possible))
+
+
+def _repeated(values: list[Any]) -> list[str]:
+    return [value for value, count in Counter(map(repr, values)).items() if count > 1]
 
 
 def _entry(reading: Reading, value: Any) -> Reading:

@@ -37,7 +37,7 @@ def config_from_dict(values: Mapping[str, Any], source: str) -> Config:
         if field is None:
             nested.setdefault(section, {}).update(_fields_of_section(section, value, source))
         else:
-            nested.setdefault(section, {})[field] = _suited(field, value)
+            nested.setdefault(section, {})[field] = suited(field, value)
     try:
         return Config.model_validate(nested)
     except ValidationError as error:
@@ -86,7 +86,7 @@ def _parsed(field: str, text: str) -> Any:
     return text.strip() if looks_otherwise and _is_text(field) else value
 
 
-def _suited(field: str, value: Any) -> Any:
+def suited(field: str, value: Any) -> Any:
     """Text such as 1e-5, which YAML 1.1 takes for a string, as a number, unless the field holds text."""
     return number_of_text(value) if isinstance(value, str) and not _is_text(field) else value
 
@@ -132,7 +132,7 @@ def _fields_of_section(section: str, value: object, source: str) -> dict[str, An
         if SECTION_OF.get(field) != section:
             name = f"{section}.{field if isinstance(field, str) else _shown(field)}"
             raise ConfigError(f"{source}: unknown field {name}{_nearest(name)}")
-    return {field: _suited(field, given) for field, given in value.items()}
+    return {field: suited(field, given) for field, given in value.items()}
 
 
 def _shown(value: object) -> str:
