@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from eigen2.config import Config, config_from_dict
 from eigen2.config.loading import SECTION_OF
-from eigen2.errors import ConfigError
+from eigen2.errors import ConfigError, brief
 
 DEFAULTS = Config()
 COMBINED_SCORE = "tracking.combined_score"
@@ -62,7 +62,7 @@ def checked(field: str, value: Any, where: str) -> Any:
         held = type(getattr(DEFAULTS, section)).model_validate({plain: value})
     except ValidationError as error:
         message = error.errors()[0]["msg"]
-        raise ConfigError(f"{where}: {field} can't be {value!r}: {message[0].lower()}{message[1:]}") from error
+        raise ConfigError(f"{where}: {field} can't be {brief(value)}: {message[0].lower()}{message[1:]}") from error
     value = getattr(held, plain)
     return list(value) if isinstance(value, tuple) else value
 

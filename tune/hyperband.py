@@ -1,15 +1,19 @@
 """W&B's hyperband rule for stopping runs early, as its published engine (sweeps 0.3.0) applies it."""
 
 import math
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from eigen2.errors import brief
+
 Goal = Literal["minimize", "maximize"]
 
 MOST_RUNGS = 100  # of the min_iter form
+MOST_ITERATIONS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,11 @@ class Hyperband:
     strict: bool = True
 
     def __post_init__(self) -> None:
-        if self.eta <= 1:
-            raise ValueError(f"eta is {self.eta:g}: it must be above 1")
+        if not 1 < self.eta <= MOST_ITERATIONS:
+            raise ValueError(f"eta is {brief(self.eta)}: it must be above 1, and at most {MOST_ITERATIONS:,}")
+        for name, value in (("min_iter", self.min_iter), ("max_iter", self.max_iter), ("s", self.s)):
+            if value is not None and value > MOST_ITERATIONS:
+                raise ValueError(f"{name} is {brief(value)}: it must be at most {MOST_ITERATIONS:,}")
         if self.max_iter is None and self.min_iter is None:
             raise ValueError("hyperband needs min_iter, or max_iter with s")
         if self.max_iter is None and self.min_iter is not None and self.min_iter < 1:
@@ -111,5 +118,5 @@ def _rungs_from(min_iter: int, eta: float) -> tuple[int, ...]:
     band: float = min_iter
     for _ in range(MOST_RUNGS):
         rungs.append(int(band))
-        band *= eta
+        band = min(band * eta, sys.float_info.max)
     return tuple(rungs)

@@ -10,6 +10,8 @@ from ray.tune.search import ConcurrencyLimiter
 from rich.console import Console
 
 from eigen2.config import Config
+from eigen2.tracking.expression import metrics_in
+from tune.fields import COMBINED_SCORE
 from tune.folder import Settings, SweepFolder
 from tune.records import Record, Records
 from tune.resources import Room
@@ -32,7 +34,7 @@ TUNE_SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a trial's error is told in a sentence, and kept under tune/
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of the config mean what they mean by hand
 }
-FINAL = "final/"
+FINAL, SCORE = "final/", "combined_score"
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,17 @@ class Plan:
     @property
     def known_at_the_end(self) -> list[str]:
         """The objectives that a trial has only when it is over."""
-        return [objective.name for objective in self.objectives if is_final(objective.name)]
+        return [objective.name for objective in self.objectives if self._is_final(objective.name)]
 
+    def _is_final(self, metric: str) -> bool:
+        names = [name for text in self._combined_scores for name in metrics_in(text)]
+        return any(name.startswith(FINAL) for name in (names if metric == SCORE else [metric]))
 
-def is_final(metric: str) -> bool:
-    """Whether a metric is known only when a run is over."""
-    return metric.startswith(FINAL) or metric == "combined_score"
+    @property
+    def _combined_scores(self) -> tuple[str, ...]:
+        space = self.sweep.space
+        varied = [parameter.extremes for parameter in space.parameters if parameter.field == COMBINED_SCORE]
+        return varied[0] if varied else (space.constants.get(COMBINED_SCORE, self.base.tracking.combined_score),)
 
 
 def run(

@@ -15,7 +15,8 @@ from tune.trial import HISTORY
 
 Name = Literal["wandb", "asha", "hyperband", "none"]
 NAMES: tuple[Name, ...] = ("wandb", "asha", "hyperband", "none")
-VALUES, ROUNDS = "values_so_far", "rounds_done"  # what Ray's schedulers take for time
+NEWEST = "newest_value"  # what Ray's schedulers take for the metric
+VALUES, ROUNDS = "values_so_far", "rounds_done"  # and for time
 OF_ONE_METRIC: tuple[Name, ...] = ("asha", "hyperband")
 MODES: dict[Goal, Literal["min", "max"]] = {"minimize": "min", "maximize": "max"}
 
@@ -51,7 +52,7 @@ def scheduler_of(
         case "asha":
             return _asha(sweep, metric, generations, past)
         case "hyperband":
-            return RoundedHyperBand(_min_iter(sweep, generations), generations, metric.name, metric.goal, _eta(sweep))
+            return RoundedHyperBand(_min_iter(sweep, generations), generations, metric.goal, _eta(sweep))
 
 
 class WandbHyperband(FIFOScheduler):
@@ -98,24 +99,24 @@ class HistoryASHA(ASHAScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """As ASHA does, once there is a value."""
-        action: str = super().on_trial_result(tune_controller, trial, _counted(result, self._metric))
+        action: str = super().on_trial_result(tune_controller, trial, _counted(result))
         return action
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """As ASHA does."""
-        super().on_trial_complete(tune_controller, trial, _counted(result, self._metric))
+        super().on_trial_complete(tune_controller, trial, _counted(result))
 
 
-def _counted(result: dict[str, Any], metric: str) -> dict[str, Any]:
-    """The newest value of the metric and how many there are, as Ray's schedulers take them; none while there is none."""
+def _counted(result: dict[str, Any]) -> dict[str, Any]:
+    """The newest value of the metric and how many there are, as Ray's schedulers take them; nothing without a value."""
     history = result.get(HISTORY, [])
-    return {VALUES: len(history), metric: history[-1][0]} if history else {}
+    return {VALUES: len(history), NEWEST: history[-1][0]} if history else {}
 
 
 def _asha(sweep: SweepFile, metric: Metric, generations: int, past: Iterable[Record]) -> TrialScheduler:
     scheduler = HistoryASHA(
         time_attr=VALUES,
-        metric=metric.name,
+        metric=NEWEST,
         mode=MODES[metric.goal],
         max_t=generations,
         grace_period=_min_iter(sweep, generations),
@@ -134,14 +135,14 @@ def _asha(sweep: SweepFile, metric: Metric, generations: int, past: Iterable[Rec
 class RoundedHyperBand(HyperBandScheduler):
     """Ray's HyperBand, with time in rounds of `min_iter` values of the metric: it has no setting for a first rung."""
 
-    def __init__(self, min_iter: int, generations: int, metric: str, goal: Goal, eta: float) -> None:
+    def __init__(self, min_iter: int, generations: int, goal: Goal, eta: float) -> None:
         rounds = max(generations // min_iter, 1)
-        super().__init__(ROUNDS, metric, MODES[goal], max_t=rounds, reduction_factor=eta, stop_last_trials=False)
+        super().__init__(ROUNDS, NEWEST, MODES[goal], max_t=rounds, reduction_factor=eta, stop_last_trials=False)
         self._min_iter = min_iter
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """As HyperBand does, in rounds."""
-        counted = _counted(result, self._metric)
+        counted = _counted(result)
         rounds = {ROUNDS: counted.get(VALUES, 0) / self._min_iter}
         action: str = super().on_trial_result(tune_controller, trial, {**counted, **rounds})
         return action

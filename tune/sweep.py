@@ -18,6 +18,7 @@ from eigen2.training.cluster import connect, nodes
 from eigen2.training.room import nodes_in_reach
 from tune.estimate import estimate_table, time_generation
 from tune.folder import Settings, SweepFolder, checked_name
+from tune.hyperband import Hyperband
 from tune.pareto import pareto_table
 from tune.planning import SMOKE_TRIALS, base_config, plan_from, plan_of, smoke_overrides
 from tune.records import Records
@@ -122,6 +123,8 @@ def _dry_run(plan: Plan, args: argparse.Namespace, console: Console) -> int:
     console.print(_space_table(plan))
     trials = plan.trials or DEFAULT_TRIALS
     _say(console, f"{trials} trials of {plan.generations} generations, scheduler {plan.scheduler}")
+    if plan.scheduler != "none" and plan.sweep.early_terminate:
+        _say(console, _comparisons(plan, plan.sweep.early_terminate))
     room = _room(plan, 1)
     timing = time_generation(plan, room.share)
     _say(
@@ -132,6 +135,14 @@ def _dry_run(plan: Plan, args: argparse.Namespace, console: Console) -> int:
     )
     console.print(estimate_table(plan, timing, nodes(), trials, args.price_per_hour))
     return 0
+
+
+def _comparisons(plan: Plan, rule: Hyperband) -> str:
+    """After how many generations trials are compared; `s` beside `min_iter` changes nothing in W&B's rule."""
+    rungs = dict.fromkeys(rung for rung in rule.rungs() if rung < plan.generations)
+    if not rungs:
+        return f"no trial is stopped early: the first comparison is after {rule.rungs()[0]} generations"
+    return f"trials are compared by {' and '.join(plan.compared)} after {', '.join(map(str, rungs))} generations"
 
 
 def _space_table(plan: Plan) -> Table:

@@ -135,8 +135,8 @@ class PopulationTrial(ray_tune.Trainable):
 
 
 def _finite(rows: list[dict[str, Any]], objectives: list[str]) -> list[list[float]]:
-    values = [[row.get(name) for name in objectives] for row in rows]
-    return [list(map(float, row)) for row in values if all(map(_is_finite, row))]
+    values: list[list[Any]] = [[row.get(name) for name in objectives] for row in rows]
+    return [[float(value) for value in row] for row in values if all(map(_is_finite, row))]
 
 
 def _is_finite(value: object) -> bool:

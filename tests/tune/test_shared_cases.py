@@ -45,7 +45,7 @@ def test_a_grid_with_a_repeated_value_has_24_trials() -> None:
 def test_whole_ends_of_a_range_are_said() -> None:
     sweep = read("s31_float_int_cast")
     assert law_of(sweep, "input_noise") == Integers(0, 1)
-    assert any("input_noise has whole numbers as min and max" in note for note in sweep.notes)
+    assert any("input_noise has a whole min and max" in note for note in sweep.notes)
 
 
 @pytest.mark.parametrize("name", ["wandb", "asha", "hyperband"])

@@ -21,6 +21,7 @@ from eigen2.training.cluster import Node, connect
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import Share
 from tests.training.small import assert_same_run, rows_of
+from tests.training.small import run as train_alone
 from tests.tune.small_sweep import SWEEP, lay_down, make_plan, run_sweep
 from tune.estimate import Timing, estimate_table, share_trained, trial_seconds
 from tune.folder import Settings, SweepFolder
@@ -208,6 +209,26 @@ def test_the_command_line_stands_over_constants(small_folder: Path) -> None:
 def test_a_metric_of_the_end_stops_nobody(small_folder: Path) -> None:
     lay_down(small_folder, {"metric": {"name": "combined_score", "goal": "maximize"}})
     assert make_plan(scheduler="asha").scheduler == "none"
+    two = ("fitness/best_ever", "final/win_rate")
+    assert make_plan(scheduler="wandb", objectives=two).scheduler == "none", "one of two objectives is known at the end"
+
+
+def test_a_combined_score_of_each_generation_allows_early_stopping(small_folder: Path, tmp_path: Path) -> None:
+    score = {"value": "fitness/max - 2 * fitness/std"}
+    parameters = {"actor_lr": {"values": [0.001, 0.004]}, "combined_score": score}
+    lay_down(small_folder, {"metric": {"name": "combined_score", "goal": "maximize"}, "parameters": parameters})
+    plan = make_plan(scheduler="asha")
+    assert (plan.scheduler, plan.compared) == ("asha", ("combined_score",))
+    folder = train_alone(tmp_path / "run", combined_score=score["value"])
+    expected = [row["fitness/max"] - 2 * row["fitness/std"] for row in rows_of(folder)]
+    assert [row["combined_score"] for row in rows_of(folder)] == expected
+    overridden = make_plan(scheduler="asha", overrides=("combined_score=final/win_rate",))
+    assert overridden.scheduler == "none"
+
+
+def test_a_combined_score_of_the_end_is_in_no_row(tmp_path: Path) -> None:
+    folder = train_alone(tmp_path / "run", num_generations=1, combined_score="fitness/max + final/win_rate")
+    assert "combined_score" not in rows_of(folder)[0]
 
 
 def test_the_best_the_target_and_the_pareto_front(tmp_path: Path) -> None:
