@@ -9,6 +9,7 @@ from eigen2.config.loading import SECTION_OF
 from eigen2.errors import ConfigError, brief
 
 DEFAULTS = Config()
+SWEEP_TRIALS = "run.sweep_trials"
 COMBINED_SCORE = "tracking.combined_score"
 # what a sweep decides for its trials itself
 SET_BY_THE_SWEEP = frozenset(

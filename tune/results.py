@@ -16,7 +16,7 @@ from eigen2.files import write_atomically
 from eigen2.tracking.progress import duration
 from tune.findings import Findings, best_config, importances, shown
 from tune.folder import SweepFolder
-from tune.narrow import narrow
+from tune.narrow import narrow, second_phase
 from tune.pareto import pareto_table
 from tune.records import Record
 from tune.report import page_of
@@ -144,7 +144,7 @@ def _narrow(findings: Findings, args: argparse.Namespace, console: Console) -> N
         _say(console, f"{title}:{'' if told else ' none'}")
         for one in told:
             _say(console, f"  {one}")
-    _say(console, f"{path}: start it with python -m tune.sweep {path}")
+    _say(console, f"{path}: start it with {second_phase(findings, path)}")
 
 
 COMMANDS: dict[str, Callable[[Findings, argparse.Namespace, Console], None]] = {

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from eigen2.config import Config
 from eigen2.tracking.expression import metrics_in
-from tune.fields import COMBINED_SCORE
+from tune.fields import COMBINED_SCORE, SWEEP_TRIALS
 from tune.folder import Settings, SweepFolder
 from tune.records import Record, Records
 from tune.resources import Room
@@ -58,6 +58,12 @@ class Plan:
         """Who stops trials early; nobody where an objective is known only when a trial is over."""
         chosen: Name = self.settings.scheduler  # type: ignore[assignment]
         return "none" if self.known_at_the_end else chosen
+
+    @property
+    def earlier_trials(self) -> int:
+        """The number of trials of an earlier phase, round whose best ones this sweep searches."""
+        before = int(self.sweep.space.constants.get(SWEEP_TRIALS, self.base.run.sweep_trials))
+        return before if before > 1 else 0  # a run on its own is one of one
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -144,7 +150,8 @@ def _searcher(plan: Plan, folder: SweepFolder, room: Room, records: Records) -> 
         told=[told_of(record, plan.objectives) for record in records],
     )
     settings = plan.settings
-    ground = Ground(plan.base, room.share, folder.runs, folder.name, settings.id, plan.compared)
+    trials = plan.earlier_trials + (plan.trials or len(records))
+    ground = Ground(plan.base, room.share, folder.runs, folder.name, settings.id, plan.compared, trials)
     tasks = Tasks(inner, ground.task, lambda: target_reached(records, plan.metric))
     if plan.scheduler == "hyperband":
         # it stops nothing where fewer trials are begun than its bracket holds: only the room limits how many run

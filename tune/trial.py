@@ -30,7 +30,10 @@ HISTORY = "history"  # the values of the sweep's objectives so far: a row for ea
 
 @dataclass(frozen=True)
 class Ground:
-    """What all trials of a sweep share: base config, each member's share, where runs lie, names, the objectives."""
+    """What all trials of a sweep share: base config, each member's share, where runs lie, names, the objectives.
+
+    trials: how many the best one is chosen among.
+    """
 
     base: Config
     share: Share
@@ -38,6 +41,7 @@ class Ground:
     sweep: str
     sweep_id: str
     objectives: tuple[str, ...]
+    trials: int
 
     def task(self, trial: str, number: int, values: Mapping[str, Any]) -> dict[str, Any]:
         """What Tune carries to a trial, as plain values."""
@@ -51,13 +55,15 @@ class Ground:
             "sweep": self.sweep,
             "run_id": f"{self.sweep_id}-{trial}",
             "objectives": list(self.objectives),
+            "trials": self.trials,
         }
 
 
 def config_of_task(task: Mapping[str, Any]) -> Config:
     """The config of a trial. Raises ConfigError where its values do not fit together."""
     config = config_of(config_from_dict(task["base"], "the sweep's base config"), task["values"])
-    run = config.run.model_copy(update={"name": task["trial"], "runs_dir": task["runs"]})
+    named = {"name": task["trial"], "runs_dir": task["runs"], "sweep_trials": max(task["trials"], 1)}
+    run = config.run.model_copy(update=named)
     # a trial is heard of through Tune
     tracking = config.tracking.model_copy(update={"wandb_group": task["sweep"], "progress": False})
     return config.model_copy(update={"run": run, "tracking": tracking})

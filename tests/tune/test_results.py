@@ -20,7 +20,7 @@ from tune.narrow import narrow
 from tune.records import Record, Records
 from tune.results import main
 from tune.search import proposals_of
-from tune.sweep_file import SweepFile
+from tune.sweep_file import Metric, SweepFile
 from tune.wandb_import import folder_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -84,6 +84,63 @@ def test_best_is_applied_with_the_sizes_of_full_runs(folder: SweepFolder, capsys
     assert config.agent == full.agent
     assert config.replay == full.replay
     assert (config.run.num_generations, config.evolution.population_size) == (25, 16)
+    assert config.run.sweep_trials == len(Findings.of(folder).ranked) == TRIALS - 1
+
+
+def test_the_trials_of_both_phases_are_counted(folder: SweepFolder) -> None:
+    assert main(["demo", "narrow", "--out", "second.yaml"]) == 0
+    second = SweepFile.read(Path("second.yaml"))
+    assert second.space.constants["run.sweep_trials"] == TRIALS - 1
+    close = SweepFolder.create("close", Path("second.yaml"), Config(), Settings.new(0, "wandb", 4, (), ()))
+    records, proposals = Records(close.trials), proposals_of(second, 0, num_trials=4)
+    while trial := proposals.ask():
+        name = f"trial-{trial.number}"
+        records.put(Record(name, trial.number, "finished", trial.values, best=float(trial.number), generation=10))
+    assert main(["close", "best", "--apply", "best.yaml", "--sizes", str(CONFIGS / "full.yaml")]) == 0
+    assert load_config(Path("best.yaml")).run.sweep_trials == TRIALS - 1 + 4
+    assert main(["close", "narrow", "--out", "third.yaml"]) == 0
+    assert SweepFile.read(Path("third.yaml")).space.constants["run.sweep_trials"] == TRIALS - 1 + 4
+
+
+@pytest.mark.parametrize("name", ["run.sweep_trials", "run", "sweep_trials"])
+def test_a_count_of_trials_that_a_file_holds_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec: dict[str, Any] = {"value": 7}
+    held = {name: {"parameters": {"sweep_trials": spec}} if name == "run" else spec}
+    sweep = sweep_of(tmp_path, {"tau": {"min": 0.1, "max": 0.9}, **held})
+    folder = SweepFolder.create("one", sweep.path, Config(), Settings.new(0, "none", None, (), ()))
+    records = Records(folder.trials)
+    for number, tau in enumerate((0.4, 0.5)):
+        records.put(Record(str(number), number, "finished", {"ddpg.tau": tau}, best=1.0, generation=1))
+    assert main(["one", "narrow", "--out", "second.yaml"]) == 0
+    assert SweepFile.read(Path("second.yaml")).space.constants["run.sweep_trials"] == 7 + 2
+
+
+def test_narrow_goes_on_with_the_objectives_and_prints_the_whole_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = sweep_of(tmp_path, {"tau": {"min": 0.1, "max": 0.9}, "gamma": {"value": 0.9}})
+    objectives, overrides = ("validation/max_drawdown:minimize", "fitness/mean"), ("gamma=0.5", "name=a b")
+    settings = Settings.new(0, "none", None, objectives, overrides)
+    SweepFolder.create("one", sweep.path, Config(), settings)
+    records = Records(SweepFolder.open("one").trials)
+    for number, (tau, drawdown, mean) in enumerate(
+        [(0.2, 9.0, 1.0), (0.4, 1.0, 2.0), (0.5, 2.0, 3.0), (0.8, 2.0, 2.0)]
+    ):
+        metrics = {"validation/max_drawdown": drawdown, "fitness/mean": mean}
+        records.put(Record(str(number), number, "finished", {"ddpg.tau": tau}, metrics, best=drawdown, generation=1))
+    assert [record.number for record in Findings.of(SweepFolder.open("one")).ranked] == [1, 2, 3, 0]
+    assert main(["one", "narrow", "--top", "0.5", "--out", "second.yaml"]) == 0
+    second = SweepFile.read(Path("second.yaml"))
+    assert second.metric == Metric("validation/max_drawdown", "minimize")
+    assert second.space.parameters[0].law == Uniform(0.35, 0.55)
+    assert (
+        "python -m tune.sweep second.yaml --config sweeps/one/base.yaml --objective validation/max_drawdown:minimize "
+        "--objective fitness/mean --set gamma=0.5 --set 'name=a b'\n"
+    ) in capsys.readouterr().out
 
 
 def test_importance_ranks_what_decides_first(folder: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,6 +227,7 @@ def test_narrow_says_what_it_fixed_and_keeps_the_best_inside(folder: SweepFolder
         "population_size",
         "buffer_size",
         "buffer_warmup",
+        "sweep_trials",
     }
     assert {line.partition(":")[0] for line in narrowed.fixed} == fixed
     assert raw["parameters"]["actor_lr"]["min"] > 0.00005
@@ -237,7 +295,8 @@ def test_whole_numbers_are_narrowed_to_whole_numbers_and_one_is_fixed(
 ) -> None:
     space = second_phase(tmp_path, monkeypatch, "batch_size", spec, values).space
     assert [parameter.law for parameter in space.parameters] == ([left] if isinstance(left, Integers) else [])
-    assert dict(space.constants) == ({} if isinstance(left, Integers) else {"ddpg.batch_size": left})
+    fixed = {} if isinstance(left, Integers) else {"ddpg.batch_size": left}
+    assert dict(space.constants) == {**fixed, "run.sweep_trials": 2}
 
 
 def test_a_nested_parameter_is_narrowed_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +307,8 @@ def test_a_nested_parameter_is_narrowed_in_its_place(tmp_path: Path, monkeypatch
     for number, tau in enumerate((0.4, 0.5)):
         records.put(Record(str(number), number, "finished", {"ddpg.tau": tau}, best=1.0, generation=1))
     raw = yaml.safe_load(narrow(Findings.of(folder), 1.0).text)
-    assert raw["parameters"] == {"ddpg": {"parameters": {"tau": {"distribution": "uniform", "min": 0.35, "max": 0.55}}}}
+    narrower = {"tau": {"distribution": "uniform", "min": 0.35, "max": 0.55}}
+    assert raw["parameters"] == {"ddpg": {"parameters": narrower}, "sweep_trials": {"value": 2}}
 
 
 def test_a_sweep_of_wandb_becomes_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,10 +331,38 @@ def test_a_sweep_of_wandb_becomes_a_folder(tmp_path: Path, monkeypatch: pytest.M
     assert [record.trial for record in Findings.of(again).records] == ["run a"]
 
 
-def remote_run(run_id: str, state: str, generations: int, actor_lr: float) -> RemoteRun:
+def test_the_best_of_a_sweep_of_wandb_is_applied_with_all_of_its_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = {
+        "splits": {"validation_days": 300},
+        "rules": {"cost_bps": 1.5, "fill": "close"},
+        "data": {"source": "own.csv"},
+    }
+    foreign = {"data": {"allow_pickle": True}, "checkpoint": {"storage": "s3://theirs"}, "run": {"runs_dir": "/theirs"}}
+    runs = [remote_run(name, "finished", 10, rate, own, foreign) for name, rate in (("a", 0.0001), ("b", 0.0002))]
+    remote = RemoteSweep("team", "their-project", "x1y2", yaml.safe_load(SHIPPED.read_text()), tuple(runs))
+    monkeypatch.setattr("tune.wandb_import.read_remote_sweep", lambda path: remote)
+    words = ["--wandb", "team/their-project/x1y2"]
+    assert main([*words, "best", "--apply", "best.yaml", "--sizes", str(CONFIGS / "full.yaml")]) == 0
+    config = load_config(Path("best.yaml"))
+    assert (config.splits.validation_days, config.rules.cost_bps, config.rules.fill) == (300, 1.5, "close")
+    assert (config.data.source, config.ddpg.actor_lr, config.run.sweep_trials) == ("own.csv", 0.0001, 2)
+    assert (config.data.allow_pickle, config.checkpoint.storage, config.run.runs_dir) == (False, None, "runs")
+    assert (config.tracking.wandb_project, config.tracking.wandb_entity) == ("their-project", "team")
+    assert main([*words, "narrow"]) == 0
+    assert "--config sweeps/wandb-x1y2/base.yaml" in capsys.readouterr().out
+    assert load_config(Path("sweeps/wandb-x1y2/base.yaml")).rules.cost_bps == 1.5
+
+
+def remote_run(run_id: str, state: str, generations: int, actor_lr: float, *sections: dict[str, Any]) -> RemoteRun:
+    """sections: fields in which the run's config differs from the defaults."""
     values = SweepFile.read(SHIPPED).space.middle()
     swept = {field.partition(".")[2]: value for field, value in values.items()} | {"actor_lr": actor_lr}
     config = Config().model_dump(mode="json") | swept  # a run tells W&B every field beside
+    for section, fields in (item for group in sections for item in group.items()):
+        config[section] |= fields
     rows = tuple({"generation": k, "fitness/best_ever": float(k), "importance/top": "AAPL"} for k in range(generations))
     return RemoteRun(run_id, f"run {run_id}", state, config, rows, {**rows[-1], "_runtime": 12.0})
 
