@@ -63,9 +63,9 @@ def _plan(sweep: SweepFile, base: Config, settings: Settings) -> Plan:
     return plan
 
 
-def plan_from(folder: SweepFolder) -> Plan:
+def plan_from(folder: SweepFolder, settings: Settings | None = None) -> Plan:
     """The plan of a sweep that was begun, whose space was checked. Raises RunError or ConfigError for a bad folder."""
-    return _plan(SweepFile.read(folder.sweep), folder.read_base(), folder.read_settings())
+    return _plan(SweepFile.read(folder.sweep), folder.read_base(), settings or folder.read_settings())
 
 
 def base_config(path: Path | None, overrides: Sequence[str], sweep: SweepFile) -> Config:

@@ -4,13 +4,16 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ray import tune as ray_tune
 from ray.tune.search import ConcurrencyLimiter
 from rich.console import Console
 
-from eigen2.config import Config
+from eigen2.config import Config, dump_config, load_config
+from eigen2.files import write_atomically
 from eigen2.tracking.expression import metrics_in
+from eigen2.training.run_folder import RunFolder
 from tune.fields import COMBINED_SCORE, SWEEP_TRIALS
 from tune.folder import Settings, SweepFolder
 from tune.records import Record, Records
@@ -64,6 +67,10 @@ class Plan:
         """The number of trials of an earlier phase, round whose best ones this sweep searches."""
         before = int(self.sweep.space.constants.get(SWEEP_TRIALS, self.base.run.sweep_trials))
         return before if before > 1 else 0  # a run on its own is one of one
+
+    def all_trials(self, records: Records) -> int:
+        """The number of trials that the best one will be chosen among."""
+        return self.earlier_trials + (self.trials or len(records))
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -150,13 +157,28 @@ def _searcher(plan: Plan, folder: SweepFolder, room: Room, records: Records) -> 
         told=[told_of(record, plan.objectives) for record in records],
     )
     settings = plan.settings
-    trials = plan.earlier_trials + (plan.trials or len(records))
+    trials = plan.all_trials(records)
     ground = Ground(plan.base, room.share, folder.runs, folder.name, settings.id, plan.compared, trials)
     tasks = Tasks(inner, ground.task, lambda: target_reached(records, plan.metric))
     if plan.scheduler == "hyperband":
         # it stops nothing where fewer trials are begun than its bracket holds: only the room limits how many run
         return tasks
     return ConcurrencyLimiter(tasks, max_concurrent=room.concurrent)
+
+
+def grow(plan: Plan, records: Records) -> None:
+    """Tell the runs of earlier trials how many trials there are now: the more, the less the best one means."""
+    for record in records:
+        file = RunFolder(Path(record.run)).config if record.run else None
+        if file and file.is_file():
+            config = load_config(file)
+            run = config.run.model_copy(update={"sweep_trials": plan.all_trials(records)})
+            write_atomically(file, dump_config(config.model_copy(update={"run": run})).encode())
+
+
+def retry_failed(records: Records) -> list[Record]:
+    """Mark failed trials as running, so that the next session takes them up where they were; returns them."""
+    return [records.change(record.trial, state="running", reason=None) for record in records.in_state("failed")]
 
 
 def told_of(record: Record, objectives: Sequence[Metric]) -> Told:

@@ -62,7 +62,7 @@ class Ground:
 def config_of_task(task: Mapping[str, Any]) -> Config:
     """The config of a trial. Raises ConfigError where its values do not fit together."""
     config = config_of(config_from_dict(task["base"], "the sweep's base config"), task["values"])
-    named = {"name": task["trial"], "runs_dir": task["runs"], "sweep_trials": max(task["trials"], 1)}
+    named = {"name": task["trial"], "runs_dir": task["runs"], "sweep_trials": task["trials"]}
     run = config.run.model_copy(update=named)
     # a trial is heard of through Tune
     tracking = config.tracking.model_copy(update={"wandb_group": task["sweep"], "progress": False})

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 import ray
 from rich.console import Console
 
-from eigen2.config import ResourcesConfig
+from eigen2.config import ResourcesConfig, load_config
 from eigen2.errors import ConfigError, ResourceError, RunError
 from eigen2.training.cluster import Node, connect
 from eigen2.training.run_folder import RunFolder
@@ -27,9 +27,10 @@ from tune.estimate import Timing, estimate_table, share_trained, trial_seconds
 from tune.folder import Settings, SweepFolder
 from tune.hyperband import Hyperband
 from tune.pareto import pareto
-from tune.records import Record, Records, read_records
-from tune.resources import room_for
-from tune.running import target_reached, told_of
+from tune.records import Record, Records, State, read_records
+from tune.resources import Room, room_for
+from tune.running import Plan, target_reached, told_of
+from tune.search import proposals_of
 from tune.sweep import main
 from tune.sweep_file import Metric
 from tune.table import Progress, best_of, kept_processes
@@ -104,11 +105,146 @@ def test_bad_usage_is_refused_before_anything_starts(small_folder: Path, capsys:
         (["sweep.yaml", "--config", "base.yaml", "--concurrent", "two"], "--concurrent two"),
         (["sweep.yaml", "--config", "base.yaml", "--name", "a/b"], "--name"),
         (["--resume", "nothing"], "is not the folder of a sweep"),
-        (["--resume", "nothing", "--seed", "1", "--name", "x"], "--resume takes the sweep's own settings"),
+        (["--resume", "nothing", "--seed", "0", "--name", "x"], "leave out --name, --seed; it goes with --samples"),
+        (["--resume", "nothing", "--dry-run"], "leave out --dry-run"),
+        (["sweep.yaml", "--resume", "nothing", "--config", "base.yaml"], "leave out FILE, --config"),
+        (
+            ["sweep.yaml", "--config", "base.yaml", "--samples", "0"],
+            "--samples 0: it is the number of trials, at least 1",
+        ),
+        (["sweep.yaml", "--config", "base.yaml", "--samples", "-3"], "--samples -3: it is"),
+        (["sweep.yaml", "--config", "base.yaml", "--retry-failed"], "give it with --resume NAME"),
     ):
         assert main(args) in (1, 2)
         assert said in capsys.readouterr().err
     assert not (small_folder / "sweeps").exists()
+
+
+def begun(states: Sequence[State], **settings: Any) -> SweepFolder:
+    """A sweep in the working folder that an earlier session left behind, with trials in these states."""
+    plan = make_plan(samples=len(states), **settings)
+    folder = SweepFolder.create("begun", Path("sweep.yaml"), plan.base, plan.settings)
+    records = Records(folder.trials)
+    for number, state in enumerate(states):
+        values = {"ddpg.actor_lr": 0.001 * (number + 1), "ddpg.gamma": 0.9}
+        best = None if state == "failed" else float(number)
+        reason = "member 0 put out NaN or infinity" if state == "failed" else None
+        metrics = {} if best is None else {"fitness/best_ever": best}
+        records.put(record(number, best, state=state, values=values, metrics=metrics, reason=reason))
+    return folder
+
+
+RANDOM = {"method": "random", "parameters": {"actor_lr": {"min": 0.001, "max": 0.004}}}
+
+
+def resume(monkeypatch: pytest.MonkeyPatch, *args: str, state: State = "finished") -> int:
+    """`--resume begun`, without Ray: each trial that is left gets this state at once."""
+    monkeypatch.setattr("tune.sweep.connect", lambda resources: None)
+    monkeypatch.setattr("tune.sweep.nodes", lambda: [Node(2.0, 0.0)])
+
+    def run(plan: Plan, folder: SweepFolder, room: Room, console: Console) -> Records:
+        records = Records(folder.trials)
+        told = [told_of(one, plan.objectives) for one in records]
+        search = proposals_of(plan.sweep, plan.settings.seed, num_trials=plan.trials, told=told)
+        while trial := search.ask():
+            best = None if state == "failed" else float(trial.number)
+            records.put(record(trial.number, best, state=state, values=trial.values))
+            search.tell(trial.number, None if best is None else [best])
+        return records
+
+    monkeypatch.setattr("tune.sweep.run", run)
+    return main(["--resume", "begun", *args])
+
+
+def test_a_finished_sweep_is_extended(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_down(small_folder, {**RANDOM, "run_cap": 2})
+    folder = begun(["finished", "finished"])
+    assert resume(monkeypatch, "--samples", "5") == 0
+    assert [one.number for one in read_records(folder.trials)] == list(range(5))
+    assert folder.read_settings().samples == 5, "the next session keeps to it"
+    assert resume(monkeypatch) == 0
+    assert len(read_records(folder.trials)) == 5
+
+
+def test_the_runs_of_an_extended_sweep_count_its_trials(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_down(small_folder, RANDOM)
+    folder = begun(["finished", "finished"])
+    run = RunFolder(folder.runs / "trial_0000")
+    run.path.mkdir(parents=True)
+    run.config.write_text("run: {sweep_trials: 2}\nddpg: {tau: 0.5}\n")
+    Records(folder.trials).change("trial_0000", run=str(run.path))
+    assert resume(monkeypatch, "--samples", "5") == 0
+    assert load_config(run.config) == load_config(None, ["sweep_trials=5", "tau=0.5"])
+
+
+def test_fewer_trials_than_there_are_is_refused(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = begun(["finished", "failed"])
+    for samples, said in (("1", "has 2 trials already"), ("0", "at least 1"), ("-2", "at least 1")):
+        assert resume(monkeypatch, "--samples", samples) == 2
+        assert said in capsys.readouterr().err
+    assert folder.read_settings().samples == 2
+
+
+def test_a_grid_is_extended_to_its_end_and_says_so(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = begun(["finished"])
+    assert resume(monkeypatch, "--samples", "40") == 0
+    assert len(read_records(folder.trials)) == 2
+    assert "note: the grid has 2 combinations, so there are 2 trials" in capsys.readouterr().out
+
+
+def test_failed_trials_are_run_again_when_asked(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_down(small_folder, RANDOM)
+    folder = begun(["finished", "failed", "stopped", "failed"])
+    before = read_records(folder.trials)
+    assert resume(monkeypatch) == 0
+    assert read_records(folder.trials) == before
+    assert resume(monkeypatch, "--retry-failed") == 0
+    after = read_records(folder.trials)
+    assert [one.state for one in after] == ["finished", "finished", "stopped", "finished"]
+    assert [one.values for one in after] == [one.values for one in before]
+
+
+def test_a_sweep_whose_trials_all_failed_has_failed(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun(["failed"])
+    assert resume(monkeypatch, "--samples", "2", state="failed") == 1
+    assert "all 2 trials failed" in (said := capsys.readouterr().err)
+    assert "--resume begun --retry-failed" in said
+
+
+def test_trials_at_once_are_remembered(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun(["finished"], concurrent=2)
+    for args, said in (
+        ([], "2 trials at once (as asked)"),
+        (["--concurrent", "1"], "1 trial at once (as asked)"),
+        ([], "1 trial at once (as asked)"),
+        (["--concurrent", "auto"], "1 trial at once (as many"),
+    ):
+        assert resume(monkeypatch, *args) == 0
+        assert said in capsys.readouterr().out
+
+
+def test_what_can_not_be_run_changes_no_setting(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_down(small_folder, RANDOM, cpus_per_member=1.0)
+    folder = begun(["failed"])
+    assert resume(monkeypatch, "--samples", "5", "--concurrent", "9", "--retry-failed") == 1
+    assert (folder.read_settings().samples, folder.read_settings().concurrent) == (1, None)
+    assert [one.state for one in read_records(folder.trials)] == ["failed"]
+
+
+def test_settings_of_an_older_version_are_read(small_folder: Path) -> None:
+    folder = begun(["finished"])
+    older = json.loads(folder.settings.read_text())
+    del older["concurrent"]
+    folder.settings.write_text(json.dumps(older))
+    assert folder.read_settings().concurrent is None
 
 
 # --- trials -----------------------------------------------------------------------------------------------------------
