@@ -62,6 +62,7 @@ class SweepFolder:
         self.trials = path / "trials.jsonl"
         self.runs = path / "runs"
         self.tune = path / "tune"
+        self.log = path / "ray.log"
         self._lock = path / ".lock"
 
     @classmethod

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from tune.records import Record
 from tune.sweep_file import Metric
+from tune.table import header_of
 
 
 def pareto(records: Iterable[Record], objectives: Sequence[Metric]) -> list[Record]:
@@ -33,7 +34,7 @@ def in_order(records: Sequence[Record], objectives: Sequence[Metric]) -> list[Re
 def pareto_table(records: Iterable[Record], objectives: Sequence[Metric]) -> Table:
     """The Pareto front, by the first objective."""
     front = sorted(pareto(records, objectives), key=lambda record: _costs(record, objectives))
-    table = Table("Pareto front", *(f"{one.name} ({one.goal})" for one in objectives), header_style="bold")
+    table = Table("Pareto front", *(f"{header_of(one.name)}\n({one.goal})" for one in objectives), header_style="bold")
     for record in front:
         table.add_row(record.trial, *(f"{value:.4g}" for value in values_of(record, objectives)))
     return table

@@ -1,8 +1,10 @@
 """A session of a sweep: Ray Tune runs its trials, and the sweep's folder keeps what came of them."""
 
+import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from tune.trial import Ground, PopulationTrial
 from tune.wandb_logging import on_wandb
 from tune.watch import Watch
 
+RAY_LOGGERS = ("ray.tune", "ray.train", "ray.air")
 RETRIES = 2  # of a trial that fails, each from its last checkpoint
 TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a trial's rows are in its run folder
@@ -112,10 +115,29 @@ def run(
         callbacks.append(wandb)
     progress.start()
     try:
-        _tuner(plan, folder, room, records, callbacks, kind).fit()
+        with _ray_log(folder.log):
+            _tuner(plan, folder, room, records, callbacks, kind).fit()
     finally:
         progress.stop()
     return records
+
+
+@contextmanager
+def _ray_log(path: Path) -> Iterator[None]:
+    """What Ray's libraries log goes to a file: trials and their errors are told in the table."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in RAY_LOGGERS]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+            logger.propagate = True
+        handler.close()
 
 
 def _tuner(

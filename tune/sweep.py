@@ -28,7 +28,7 @@ from tune.running import Plan, grow, retry_failed, run
 from tune.scheduler import NAMES, default_name
 from tune.space import config_of
 from tune.sweep_file import SweepFile
-from tune.table import best_of, kept_processes, trials_table
+from tune.table import best_of, kept_processes, reasons, trials_table
 
 DEFAULT_FILE = Path("configs/sweep_config.yaml")
 DEFAULT_BASE = Path("configs/quickstart.yaml")
@@ -137,6 +137,8 @@ def _run(plan: Plan, folder: SweepFolder, room: Room, console: Console) -> int:
 def _conclude(plan: Plan, folder: SweepFolder, records: Records, console: Console) -> None:
     """All trials, the best one with its values, and the commands that make use of it."""
     console.print(trials_table(records, plan.metric))
+    for reason in reasons(records):
+        _say(console, reason)
     if len(plan.objectives) > 1:
         console.print(pareto_table(records, plan.objectives))
     if saved := kept_processes(records):

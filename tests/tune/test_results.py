@@ -60,13 +60,39 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepFolder:
 def test_show_is_sorted_and_whole(folder: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
     ranked = [record.trial for record in Findings.of(folder).ranked]
     assert main(["demo", "show"]) == 0
-    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
-    assert [row[1].strip() for row in rows] == [*ranked, "trial-3"]
-    assert all(len(row) == 22 for row in rows)
+    columns = shown_columns(capsys.readouterr().out)
+    assert columns["trial"] == [*ranked, "trial-3"]
+    assert len(columns) == 5 + 14
     assert main(["demo", "show", "--sort", "actor_lr", "--reverse"]) == 0
-    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
-    rates = [float(row[5]) for row in rows]
+    rates = [float(cell) for cell in shown_columns(capsys.readouterr().out)["actor_lr"]]
     assert rates == sorted(rates, reverse=True)
+
+
+def shown_columns(text: str) -> dict[str, list[str]]:
+    """The cells below each header, of tables one below the other."""
+    columns: dict[str, list[str]] = {}
+    for table in text.split("┏")[1:]:
+        heads = [line.strip("┃").split("┃") for line in table.splitlines() if "┃" in line]
+        rows = [line.strip("│").split("│") for line in table.splitlines() if "│" in line]
+        for place, parts in enumerate(zip(*heads, strict=True)):
+            columns["".join(map(str.strip, parts))] = [row[place].strip() for row in rows]
+    return columns
+
+
+@pytest.mark.parametrize("width", ["80", "140"])
+def test_show_fits_the_terminal_with_every_number(
+    folder: SweepFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    assert main(["demo", "show"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= int(width)
+    assert "…" not in out
+    assert f"trial-3 failed: {HOSTILE}" in out
+    best = Findings.of(folder).best
+    columns = shown_columns(out)
+    assert columns["gradient_accumulation_steps"][0] == str(best.values["ddpg.gradient_accumulation_steps"])
+    assert float(columns["critic_lr"][0]) == pytest.approx(best.values["ddpg.critic_lr"], rel=1e-3)
 
 
 def test_show_by_a_column_that_is_not_there(folder: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:

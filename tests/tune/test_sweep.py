@@ -33,7 +33,7 @@ from tune.running import Plan, target_reached, told_of
 from tune.search import proposals_of
 from tune.sweep import main
 from tune.sweep_file import Metric
-from tune.table import Progress, best_of, kept_processes
+from tune.table import Progress, best_of, kept_processes, reasons, trials_table
 
 ROOT = Path(__file__).parents[2]
 METRIC = Metric("fitness/best_ever", "maximize")
@@ -381,6 +381,19 @@ def test_the_best_the_target_and_the_pareto_front(tmp_path: Path) -> None:
     assert [one.number for one in front] == [0, 1, 3]
     assert target_reached(records, Metric("fitness/best_ever", "maximize", target=99.0))
     assert not target_reached(records, Metric("fitness/best_ever", "maximize", target=100.0))
+
+
+def test_the_table_of_trials_is_whole_at_80_columns() -> None:
+    failed = [record(number, state="failed", reason="member 0 put out NaN or infinity") for number in (1, 3)]
+    shown = Console(file=io.StringIO(), width=80)
+    for metric in ("validation/avg_trade_duration", "evolution/mutation_rate", "combined_score"):
+        shown.print(trials_table([record(0, -1234.5678), *failed, record(2, 0.000123456)], Metric(metric, "maximize")))
+    assert isinstance(shown.file, io.StringIO)
+    text = shown.file.getvalue()
+    assert "…" not in text
+    assert {len(line) for line in text.splitlines()} <= set(range(81))
+    assert text.count("0.0001235") == 3
+    assert reasons(failed) == ["trial_0001, trial_0003 failed: member 0 put out NaN or infinity"]
 
 
 def test_progress_counts_states_and_time_left(tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ class Troubled(PopulationTrial):
         return super().step()
 
 
-def test_a_failed_trial_is_tried_again_then_marked_and_the_sweep_goes_on(small_folder: Path) -> None:
+def test_a_failed_trial_is_tried_again_then_marked_and_the_sweep_goes_on(
+    small_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder, trials, shown = run_sweep(make_plan(), kind=Troubled)
     assert [(trial.state, trial.reason) for trial in trials] == [
         ("failed", "member 1 put out NaN or infinity"),
@@ -81,6 +83,8 @@ def test_a_failed_trial_is_tried_again_then_marked_and_the_sweep_goes_on(small_f
     ]
     assert shown.count("trial_0000 failed and goes on") == RETRIES
     assert "trial_0001 failed and goes on from its last checkpoint: member 0 put out NaN" in shown
+    assert "tune.py" not in capfd.readouterr().err, "no line of Ray's own"
+    assert "Trials did not complete" in folder.log.read_text()
     alone = by_hand(small_folder / "alone", "actor_lr=0.004", "gamma=0.9")
     assert_same_run(RunFolder(folder.runs / "trial_0001"), alone)
 
