@@ -132,14 +132,19 @@ def reasons(records: Iterable[Record]) -> list[str]:
     for record in records:
         if record.reason:
             trials.setdefault((record.state, record.reason), []).append(record.trial)
-    return [f"{', '.join(names)} {state}: {reason}" for (state, reason), names in trials.items()]
+    return [
+        f"{', '.join(names)}: {reason}" if reason.startswith(state) else f"{', '.join(names)} {state}: {reason}"
+        for (state, reason), names in trials.items()
+    ]
 
 
 def header_of(name: str) -> str:
     """A name as the header of a column, on several lines where it is long."""
+    if len(name) <= HEADER_WIDTH:
+        return name
     lines = [""]
-    for part in re.findall(r"[^/_]*[/_]?", name):
-        if lines[-1] and len(lines[-1] + part) > HEADER_WIDTH:
+    for part in re.findall(r"[^/_]+[/_]?", name):
+        if lines[-1].endswith("/") or len(lines[-1] + part) > HEADER_WIDTH:
             lines.append("")
         lines[-1] += part
-    return "\n".join(lines)
+    return "\n".join(lines).strip()

@@ -17,6 +17,7 @@ from tune.findings import Findings, importances
 from tune.folder import Settings, SweepFolder
 from tune.laws import Categories, Integers, Law, LogUniform, Normal, Quantised, Uniform
 from tune.narrow import narrow
+from tune.pareto import pareto
 from tune.records import Record, Records
 from tune.results import main
 from tune.search import proposals_of
@@ -218,12 +219,34 @@ def test_the_page_holds_every_trial_and_needs_nothing_else(folder: SweepFolder) 
     assert not [value for _, held in page.tags for value in held.values() if value and "nan" in value]
 
 
+def test_the_page_shows_the_pareto_front_of_several_objectives(folder: SweepFolder) -> None:
+    objectives = ("fitness/best_ever", "validation/max_drawdown:minimize")
+    folder.write_settings(replace(folder.read_settings(), objectives=objectives))
+    records = Records(folder.trials)
+    for record in records.in_state("finished", "stopped"):
+        drawdown = 10.0 + record.best - (5.0 if record.number == 0 else 0.0)
+        records.change(record.trial, metrics={**record.metrics, "validation/max_drawdown": drawdown})
+    assert main(["demo", "report"]) == 0
+    text = (folder.path / "report.html").read_text()
+    page, findings = Page(text), Findings.of(folder)
+    front = pareto(findings.ranked, findings.plan.objectives)
+    assert 1 < len(front) < TRIALS
+    assert sum("front" in (held.get("class") or "") for tag, held in page.tags if tag == "circle") == len(front)
+    assert page.count("circle") == 16 * len(findings.ranked)
+    rows = text[text.index('<table id="front">') :].partition("</table>")[0]
+    assert [trial for trial in (record.trial for record in findings.ranked) if f">{trial}<" in rows] == [
+        record.trial for record in findings.ranked if record in front
+    ]
+    assert "Maximize fitness/best_ever and minimize validation/max_drawdown" in text
+
+
 def test_the_page_of_a_sweep_that_has_just_begun(folder: SweepFolder) -> None:
     first, *_ = folder.trials.read_text().splitlines()
     folder.trials.write_text(first + "\n")
     assert main(["demo", "report"]) == 0
     page = Page((folder.path / "report.html").read_text())
     assert page.count("circle") == 15
+    assert "Pareto" not in (folder.path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("top", ["0.2", "1"])
