@@ -19,14 +19,15 @@ def pareto(records: Iterable[Record], objectives: Sequence[Metric]) -> list[Reco
 def in_order(records: Sequence[Record], objectives: Sequence[Metric]) -> list[Record]:
     """Records, the best first: by the number of others that beat them.
 
-    Those beaten by as many are in the order of the first objective; those without a value of each objective come last.
+    Those beaten by as many are in the order of the first objective. Trials that were stopped early come after those
+    that ended, since others were better after as many generations; those without a value of each objective come last.
     """
 
-    def place(record: Record) -> tuple[bool, int, float, int]:
+    def place(record: Record) -> tuple[bool, bool, int, float, int]:
         complete = bool(_costs(record, objectives))
         beaten_by = _beaten_by(record, records, objectives) if complete and len(objectives) > 1 else 0
         cost = _costs(record, objectives[:1]) or (math.inf,)
-        return (not complete, beaten_by, cost[0], record.number)
+        return (not complete, record.state == "stopped", beaten_by, cost[0], record.number)
 
     return sorted(records, key=place)
 

@@ -93,10 +93,10 @@ class Progress:
 
 
 def best_of(records: Iterable[Record], metric: Metric) -> Record | None:
-    """The best trial by the sweep's metric; None where no trial has a value."""
+    """The best trial by the sweep's metric, of those that ended if there are any; None where no trial has a value."""
     rated = [record for record in records if record.best is not None and record.state != "failed"]
     sign = 1 if metric.goal == "maximize" else -1
-    return max(rated, key=lambda record: sign * (record.best or 0.0), default=None)
+    return max(rated, key=lambda record: (record.state == "finished", sign * (record.best or 0.0)), default=None)
 
 
 def kept_processes(records: Iterable[Record]) -> str | None:

@@ -22,6 +22,7 @@ from tune.records import Record, Records
 from tune.results import main
 from tune.search import proposals_of
 from tune.sweep_file import Metric, SweepFile
+from tune.table import best_of
 from tune.wandb_import import folder_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -430,8 +431,26 @@ def test_bad_usage(words: list[str], said: str, folder: SweepFolder, capsys: pyt
     assert said in capsys.readouterr().err
 
 
+def test_a_trial_that_was_stopped_is_not_the_best_of_those_that_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A metric may fall: after two generations, where it was stopped, the others were better."""
+    monkeypatch.chdir(tmp_path)
+    sweep = sweep_of(tmp_path, {"tau": {"min": 0.1, "max": 0.9}})
+    folder = SweepFolder.create("one", sweep.path, Config(), Settings.new(0, "none", None, (), ()))
+    records = Records(folder.trials)
+    for number, (state, *history) in enumerate([("finished", 2.9, 2.7, 2.3), ("stopped", 2.6), ("finished", 2.9, 2.5)]):
+        values, best = {"ddpg.tau": 0.1 * (number + 1)}, float(history[-1])
+        records.put(Record(str(number), number, state, values, history=tuple(history), best=best))  # type: ignore[arg-type]
+    assert [record.number for record in Findings.of(folder).ranked] == [2, 0, 1]
+    best = best_of(records, Metric("fitness/best_ever", "maximize"))
+    assert best is not None
+    assert best.number == 2
+
+
 def test_the_goal_decides_the_order(folder: SweepFolder) -> None:
     findings = Findings.of(folder)
     minimizing = replace(findings.plan.objectives[0], goal="minimize")
     turned = replace(findings, plan=replace(findings.plan, objectives=(minimizing,)))
-    assert [record.best for record in turned.ranked] == [record.best for record in findings.ranked][::-1]
+    finished = [record.best for record in findings.ranked if record.state == "finished"]
+    assert [record.best for record in turned.ranked][: len(finished)] == finished[::-1]
