@@ -89,8 +89,9 @@ def _resume(args: argparse.Namespace) -> int:
         asked = {"num_cpus": args.num_cpus, "address": args.address}
         connect(resources.model_copy(update={name: value for name, value in asked.items() if value is not None}))
         room = _room(plan)
+        if args.samples is not None:
+            grow(plan, records)
         folder.write_settings(settings)
-        grow(plan, records)
         if args.retry_failed:
             _say(console, f"{len(retry_failed(records))} failed trials go on from their last checkpoints")
         return _run(plan, folder, room, console)
@@ -149,7 +150,8 @@ def _conclude(plan: Plan, folder: SweepFolder, records: Records, console: Consol
     best = best_of(records, plan.metric)
     if best is None:
         raise RunError(f"no trial has a value of {plan.metric.name}; optimise another metric, with --objective METRIC")
-    values = Table("parameter", f"{best.trial}, the best", header_style="bold")
+    by = f" by {plan.metric.name}" if len(plan.objectives) > 1 else ""
+    values = Table("parameter", f"{best.trial}, the best{by}", header_style="bold")
     for parameter in plan.sweep.space.parameters:
         values.add_row(parameter.field, f"{best.values[parameter.field]}")
     console.print(values)
@@ -280,7 +282,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", type=Path, help=f"config under the trials' values; default: {DEFAULT_BASE}")
     add("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field that the file holds fixed")
     add("--name", help="name of the sweep, a folder under sweeps/; default: date and time")
-    add("--samples", type=int, metavar="N", help="trials in all; default: the file's run_cap, its grid, or 20")
+    default_trials = f"the file's run_cap, its grid, or {DEFAULT_TRIALS}"
+    add("--samples", type=int, metavar="N", help=f"trials in all, with --resume too; default: {default_trials}")
     add("--seed", type=int, metavar="N", help="the search follows from it; default: 0")
     add("--scheduler", choices=NAMES, help="who stops trials early; default: wandb where the file says hyperband")
     add("--concurrent", metavar="N", help="trials at once, `auto`: what fits the machine (default); resumes keep to it")
