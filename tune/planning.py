@@ -38,6 +38,7 @@ def plan_of(sweep: SweepFile, base: Config, settings: Settings) -> Plan:
     """A plan whose every trial can run. Raises ConfigError naming what can't."""
     plan = _plan(sweep, base, settings)
     plan.sweep.space.check(base)
+    scheduler_of(plan.scheduler, plan.sweep, plan.objectives, plan.generations, ())
     return plan
 
 
@@ -56,11 +57,7 @@ def _plan(sweep: SweepFile, base: Config, settings: Settings) -> Plan:
     asked = sweep.run_cap if settings.samples is None else settings.samples
     limits = [limit for limit in (asked, size) if limit is not None]
     trials = min(limits) if limits else None
-    plan = Plan(sweep, base, settings, objectives, middle.run.num_generations, trials)
-    scheduler_of(
-        plan.scheduler, sweep, objectives, plan.generations, ()
-    )  # refuses what it can't do before anything starts
-    return plan
+    return Plan(sweep, base, settings, objectives, middle.run.num_generations, trials)
 
 
 def plan_from(folder: SweepFolder, settings: Settings | None = None) -> Plan:

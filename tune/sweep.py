@@ -219,10 +219,9 @@ def _largest_population(plan: Plan) -> list[dict[str, object]]:
 
 def _concurrent(args: argparse.Namespace) -> int | None:
     """Trials at once; None where the machine decides."""
-    text: str | None = args.concurrent
-    if text in (None, "auto"):
+    text: str = args.concurrent or "auto"
+    if text == "auto":
         return None
-    assert text is not None
     if not text.isdecimal() or int(text) < 1:
         raise ConfigError(f"--concurrent {text}: it is `auto` or the number of trials at once, at least 1")
     return int(text)
