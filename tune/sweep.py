@@ -85,9 +85,8 @@ def _resume(args: argparse.Namespace) -> int:
         plan = plan_from(folder, settings)
         for note in _notes(plan):
             _say(console, f"note: {note}")
-        resources = plan.base.resources
-        asked = {"num_cpus": args.num_cpus, "address": args.address}
-        connect(resources.model_copy(update={name: value for name, value in asked.items() if value is not None}))
+        asked = {"resources.num_cpus": args.num_cpus, "resources.address": args.address}
+        connect(config_of(plan.base, {name: value for name, value in asked.items() if value is not None}).resources)
         room = _room(plan)
         if args.samples is not None:
             grow(plan, records)

@@ -238,7 +238,8 @@ class TrackingConfig(Section):
     combined_score: str = Field(
         "0.7 * fitness/best_ever + 0.3 * final/win_rate",
         min_length=1,
-        description="the final metric of this name: numbers, metrics, + - * / (with spaces) and parentheses",
+        description="the metric of this name, in each generation where it needs no final/ metric: "
+        "numbers, metrics, + - * / (with spaces) and parentheses",
     )
     progress: bool = Field(True, description="show the progress bar")
 

@@ -185,6 +185,8 @@ def test_fewer_trials_than_there_are_is_refused(
         assert resume(monkeypatch, "--samples", samples) == 2
         assert said in capsys.readouterr().err
     assert folder.read_settings().samples == 2
+    assert resume(monkeypatch, "--num-cpus", "-3") == 2
+    assert "resources.num_cpus is -3" in capsys.readouterr().err
 
 
 def test_a_grid_is_extended_to_its_end_and_says_so(
