@@ -11,9 +11,13 @@ from tune.table import header_of
 
 
 def pareto(records: Iterable[Record], objectives: Sequence[Metric]) -> list[Record]:
-    """The Pareto front: trials such that no other is at least as good in all objectives and better in one."""
+    """The Pareto front: trials such that no other is at least as good in all objectives and better in one.
+
+    It is drawn from the trials that ended, if there are any: those stopped early were beaten after as many generations.
+    """
     rated = [record for record in records if record.state != "failed" and _costs(record, objectives)]
-    return [one for one in rated if not _beaten_by(one, rated, objectives)]
+    ended = [record for record in rated if record.state == "finished"] or rated
+    return [one for one in ended if not _beaten_by(one, ended, objectives)]
 
 
 def in_order(records: Sequence[Record], objectives: Sequence[Metric]) -> list[Record]:

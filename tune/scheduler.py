@@ -88,23 +88,45 @@ class WandbHyperband(FIFOScheduler):
 
 
 @dataclass(frozen=True)
-class _Past:
-    """A trial of an earlier session, as far as ASHA looks at one."""
+class _Named:
+    """A trial as far as ASHA looks at one, by the name that it keeps from session to session."""
 
     trial_id: str
 
 
 class HistoryASHA(ASHAScheduler):
-    """Ray's ASHA, with time in values of the metric so far: its first generations may have none."""
+    """Ray's ASHA, with time in values of the metric so far: its first generations may have none.
+
+    A trial that goes on in another session is compared once at a rung all the same.
+    """
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """As ASHA does."""
+        super().on_trial_add(tune_controller, _named(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """As ASHA does, once there is a value."""
-        action: str = super().on_trial_result(tune_controller, trial, _counted(result))
+        action: str = super().on_trial_result(tune_controller, _named(trial), _counted(result))
         return action
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """As ASHA does."""
-        super().on_trial_complete(tune_controller, trial, _counted(result))
+        super().on_trial_complete(tune_controller, _named(trial), _counted(result))
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """As ASHA does."""
+        super().on_trial_remove(tune_controller, _named(trial))
+
+    def remember(self, record: Record) -> None:
+        """Take up a trial of an earlier session."""
+        trial: Any = _Named(record.trial)
+        super().on_trial_add(None, trial)  # type: ignore[arg-type]
+        for done in range(1, len(record.history) + 1):
+            super().on_trial_result(None, trial, _counted({HISTORY: record.rows[:done]}))  # type: ignore[arg-type]
+
+
+def _named(trial: Trial) -> Any:
+    return _Named(trial.config["trial"])
 
 
 def _counted(result: dict[str, Any]) -> dict[str, Any]:
@@ -124,11 +146,7 @@ def _asha(sweep: SweepFile, metric: Metric, generations: int, past: Iterable[Rec
         stop_last_trials=False,
     )
     for record in past:
-        trial: Any = _Past(record.trial)
-        controller: Any = None
-        scheduler.on_trial_add(controller, trial)
-        for done in range(1, len(record.history) + 1):
-            scheduler.on_trial_result(controller, trial, {HISTORY: record.rows[:done]})
+        scheduler.remember(record)
     return scheduler
 
 

@@ -170,7 +170,7 @@ def _dry_run(plan: Plan, args: argparse.Namespace, console: Console) -> int:
     trials = plan.trials or DEFAULT_TRIALS
     _say(console, f"{trials} trials of {plan.generations} generations, scheduler {plan.scheduler}")
     if plan.scheduler != "none" and plan.sweep.early_terminate:
-        _say(console, _comparisons(plan, plan.sweep.early_terminate))
+        _say(console, comparisons(plan, plan.sweep.early_terminate))
     room = _room(replace(plan, settings=replace(plan.settings, concurrent=1)))
     timing = time_generation(plan, room.share)
     _say(
@@ -183,7 +183,7 @@ def _dry_run(plan: Plan, args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _comparisons(plan: Plan, rule: Hyperband) -> str:
+def comparisons(plan: Plan, rule: Hyperband) -> str:
     """After how many generations trials are compared; `s` beside `min_iter` changes nothing in W&B's rule."""
     rungs = dict.fromkeys(rung for rung in rule.rungs() if rung < plan.generations)
     if not rungs:

@@ -92,6 +92,14 @@ def test_asha_begins_at_min_iter_and_remembers_earlier_sessions(tmp_path: Path) 
     assert report(scheduler, "weak", 1.0, 1.0) == TrialScheduler.STOP
 
 
+def test_asha_compares_a_trial_that_goes_on_only_at_rungs_it_has_not_reached(tmp_path: Path) -> None:
+    scheduler = scheduler_of("asha", read(tmp_path), [BEST], 8, [past("x", 1.0, 5.0), past("y", 1.0, 4.0)])
+    controller: Any = None
+    scheduler.on_trial_add(controller, trial("x"))
+    assert report(scheduler, "x", 1.0, 5.0, 0.0) == TrialScheduler.CONTINUE
+    scheduler.on_trial_complete(controller, trial("x"), {HISTORY: [[1.0], [5.0], [0.0]]})
+
+
 @pytest.mark.parametrize("name", ["wandb", "asha"])
 def test_the_objective_decides_and_not_the_metric_of_the_file(tmp_path: Path, name: Name) -> None:
     scheduler = scheduler_of(name, read(tmp_path), [DRAWDOWN], 8, [past("x", 1.0, 1.27), past("y", 1.0, 1.28)])

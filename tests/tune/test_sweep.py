@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from tune.records import Record, Records, State, read_records
 from tune.resources import Room, room_for
 from tune.running import Plan, target_reached, told_of
 from tune.search import proposals_of
-from tune.sweep import main
+from tune.sweep import comparisons, main
 from tune.sweep_file import Metric
 from tune.table import Progress, best_of, kept_processes, reasons, trials_table
 
@@ -349,6 +350,13 @@ def test_a_metric_of_the_end_stops_nobody(small_folder: Path) -> None:
     assert make_plan(scheduler="asha").scheduler == "none"
     two = ("fitness/best_ever", "final/win_rate")
     assert make_plan(scheduler="wandb", objectives=two).scheduler == "none", "one of two objectives is known at the end"
+
+
+def test_a_dry_run_tells_when_trials_are_compared(small_folder: Path) -> None:
+    plan = replace(make_plan(), generations=20)
+    said = {min_iter: comparisons(plan, Hyperband(min_iter=min_iter, eta=2, s=3)) for min_iter in (5, 20)}
+    assert said[5] == "trials are compared by fitness/best_ever after 5, 10 generations"
+    assert said[20] == "no trial is stopped early: the first comparison is after 20 generations"
 
 
 def test_a_combined_score_of_each_generation_allows_early_stopping(small_folder: Path, tmp_path: Path) -> None:
