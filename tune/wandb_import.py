@@ -14,6 +14,7 @@ from eigen2.tracking.wandb_runs import RemoteRun, RemoteSweep, read_remote_sweep
 from tune.fields import DEFAULTS, SET_BY_THE_SWEEP
 from tune.folder import SWEEPS, Settings, SweepFolder
 from tune.records import Record, Records, State
+from tune.scheduler import default_name
 from tune.space import Values, config_of
 from tune.sweep_file import SweepFile
 
@@ -43,8 +44,10 @@ def folder_of(remote: RemoteSweep) -> SweepFolder:
         # a run that died at once may have sent no config
         found = [_record(number, run, sweep) for number, run in enumerate(remote.runs) if varied <= _values(run).keys()]
         base = _base(remote, found)
+        settings = Settings(remote.id, 0, default_name(sweep), None, (), ())
         if not folder.settings.is_file():
-            SweepFolder.create(name, file, base, Settings(remote.id, 0, "wandb", None, (), ()))
+            SweepFolder.create(name, file, base, settings)
+    folder.write_settings(settings)
     write_atomically(folder.base, dump_config(base).encode())
     folder.trials.unlink(missing_ok=True)
     records = Records(folder.trials)

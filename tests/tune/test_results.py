@@ -392,7 +392,8 @@ def test_the_best_of_a_sweep_of_wandb_is_applied_with_all_of_its_config(
     }
     foreign = {"data": {"allow_pickle": True}, "checkpoint": {"storage": "s3://theirs"}, "run": {"runs_dir": "/theirs"}}
     runs = [remote_run(name, "finished", 10, rate, own, foreign) for name, rate in (("a", 0.0001), ("b", 0.0002))]
-    remote = RemoteSweep("team", "their-project", "x1y2", yaml.safe_load(SHIPPED.read_text()), tuple(runs))
+    file = {key: value for key, value in yaml.safe_load(SHIPPED.read_text()).items() if key != "early_terminate"}
+    remote = RemoteSweep("team", "their-project", "x1y2", file, tuple(runs))
     monkeypatch.setattr("tune.wandb_import.read_remote_sweep", lambda path: remote)
     words = ["--wandb", "team/their-project/x1y2"]
     assert main([*words, "best", "--apply", "best.yaml", "--sizes", str(CONFIGS / "full.yaml")]) == 0
@@ -402,7 +403,7 @@ def test_the_best_of_a_sweep_of_wandb_is_applied_with_all_of_its_config(
     assert (config.data.allow_pickle, config.checkpoint.storage, config.run.runs_dir) == (False, None, "runs")
     assert (config.tracking.wandb_project, config.tracking.wandb_entity) == ("their-project", "team")
     assert main([*words, "narrow"]) == 0
-    assert "--config sweeps/wandb-x1y2/base.yaml" in capsys.readouterr().out
+    assert "narrow.yaml --config sweeps/wandb-x1y2/base.yaml\n" in capsys.readouterr().out
     assert load_config(Path("sweeps/wandb-x1y2/base.yaml")).rules.cost_bps == 1.5
 
 
