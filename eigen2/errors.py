@@ -1,7 +1,12 @@
 """Errors that a user can act on: one clear sentence each, shown without a traceback."""
 
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+MOST_OF_A_MESSAGE = 4_000  # characters
+MOST_OF_A_VALUE = 200
+MOST_OF_A_NAME = 100
 
 
 def printable(text: str) -> str:
@@ -16,9 +21,16 @@ def _printable(letter: str) -> str:
 
 
 class Eigen2Error(Exception):
-    """Something failed for a reason the user can read; the command exits with `exit_code`."""
+    """Something failed for a reason the user can read; the command exits with `exit_code`.
+
+    A message that is too long to be read, since it quotes the input, is cut.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return message if len(message) <= MOST_OF_A_MESSAGE else f"{message[:MOST_OF_A_MESSAGE]} ..."
 
 
 class ConfigError(Eigen2Error):
@@ -43,6 +55,35 @@ class ResourceError(Eigen2Error):
 
 class RunError(Eigen2Error):
     """A run can't start, go on, or be read."""
+
+
+class _Brief(reprlib.Repr):
+    """Shows the first parts of a value, and never builds the whole text: aliases of YAML can stand for gigabytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 120, 120
+        self.maxlist = self.maxtuple = self.maxset = self.maxdict = 8
+
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:  # more digits than Python writes out
+            return "a number too long to show"
+
+
+_BRIEF = _Brief()
+
+
+def brief(value: object) -> str:
+    """A value of the input as a message shows it: as Python writes it, cut where it is long."""
+    text = _BRIEF.repr(value)
+    return text if len(text) <= MOST_OF_A_VALUE else f"{text[:MOST_OF_A_VALUE]} ..."
+
+
+def brief_name(name: object) -> str:
+    """A name of the input as a message shows it: in full, cut where it is long or no text."""
+    return name if isinstance(name, str) and len(name) <= MOST_OF_A_NAME else brief(name)
 
 
 @contextmanager

@@ -6,9 +6,10 @@ from pydantic import ValidationError
 
 from eigen2.config import Config, config_from_dict
 from eigen2.config.loading import SECTION_OF
-from eigen2.errors import ConfigError
+from eigen2.errors import ConfigError, brief
 
 DEFAULTS = Config()
+SWEEP_TRIALS = "run.sweep_trials"
 COMBINED_SCORE = "tracking.combined_score"
 # what a sweep decides for its trials itself
 SET_BY_THE_SWEEP = frozenset(
@@ -62,9 +63,15 @@ def checked(field: str, value: Any, where: str) -> Any:
         held = type(getattr(DEFAULTS, section)).model_validate({plain: value})
     except ValidationError as error:
         message = error.errors()[0]["msg"]
-        raise ConfigError(f"{where}: {field} can't be {value!r}: {message[0].lower()}{message[1:]}") from error
+        raise ConfigError(f"{where}: {field} can't be {brief(value)}: {message[0].lower()}{message[1:]}") from error
     value = getattr(held, plain)
     return list(value) if isinstance(value, tuple) else value
+
+
+def holds_floats(field: str) -> bool:
+    """Whether a field holds a number that may have a fraction."""
+    section, _, plain = field.partition(".")
+    return type(getattr(DEFAULTS, section)).model_fields[plain].annotation in (float, float | None)
 
 
 def fits(field: str, value: Any) -> bool:

@@ -14,6 +14,7 @@ from scipy import stats
 from eigen2.config import Config, config_from_dict, load_config
 from eigen2.errors import RunError
 from tune.folder import SweepFolder
+from tune.pareto import in_order
 from tune.planning import plan_from
 from tune.records import Record, read_records
 from tune.running import Plan, told_of
@@ -53,10 +54,14 @@ class Findings:
 
     @property
     def ranked(self) -> tuple[Record, ...]:
-        """Finished and stopped trials, the best first."""
-        sign = -1.0 if self.plan.metric.goal == "maximize" else 1.0
+        """Finished and stopped trials, the best first; of several objectives, those on the Pareto front."""
         rated = [one for one in self.records if one.best is not None and one.state in ("finished", "stopped")]
-        return tuple(sorted(rated, key=lambda record: (sign * (record.best or 0.0), record.number)))
+        return tuple(in_order(rated, self.plan.objectives))
+
+    @property
+    def trials_compared(self) -> int:
+        """The number of trials that the best one was chosen among, those of an earlier phase included."""
+        return self.plan.earlier_trials + len(self.ranked)
 
     @property
     def best(self) -> Record:
@@ -125,7 +130,7 @@ def best_config(findings: Findings, sizes_of: Path) -> Config:
             section, _, name = field.partition(".")
             sections[section][name] = full[section][name]
     sections["resources"] = full["resources"]
-    sections["run"]["name"] = None
+    sections["run"] |= {"name": None, "sweep_trials": findings.trials_compared}
     sections["tracking"]["wandb_group"] = None
     return config_from_dict(sections, f"the best trial with the sizes of {sizes_of}")
 

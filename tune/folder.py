@@ -25,7 +25,7 @@ class Settings:
 
     id: tells sweeps of one name apart in W&B; samples: most trials, none: the file's; objectives: `metric:goal`, where
     more than the file's metric is optimised; overrides: `field=value` from the command line that stand over the file's
-    constants.
+    constants; concurrent: trials at once, none: what fits the machine.
     """
 
     id: str
@@ -34,13 +34,20 @@ class Settings:
     samples: int | None
     objectives: tuple[str, ...]
     overrides: tuple[str, ...]
+    concurrent: int | None = None
 
     @classmethod
     def new(
-        cls, seed: int, scheduler: str, samples: int | None, objectives: tuple[str, ...], overrides: tuple[str, ...]
+        cls,
+        seed: int,
+        scheduler: str,
+        samples: int | None,
+        objectives: tuple[str, ...],
+        overrides: tuple[str, ...],
+        concurrent: int | None = None,
     ) -> "Settings":
         """Settings of a sweep that begins."""
-        return cls(uuid.uuid4().hex[:8], seed, scheduler, samples, objectives, overrides)
+        return cls(uuid.uuid4().hex[:8], seed, scheduler, samples, objectives, overrides, concurrent)
 
 
 class SweepFolder:
@@ -55,6 +62,7 @@ class SweepFolder:
         self.trials = path / "trials.jsonl"
         self.runs = path / "runs"
         self.tune = path / "tune"
+        self.log = path / "ray.log"
         self._lock = path / ".lock"
 
     @classmethod
@@ -65,7 +73,7 @@ class SweepFolder:
             folder.path.mkdir(parents=True)
             shutil.copyfile(sweep_file, folder.sweep)
             folder.base.write_text(dump_config(base), encoding="utf-8")
-            write_atomically(folder.settings, json.dumps(asdict(settings), indent=1).encode())
+            folder.write_settings(settings)
         except FileExistsError as error:
             raise ConfigError(
                 f"sweep {folder.path} exists; go on with `python -m tune.sweep --resume {name}` or take another --name"
@@ -92,6 +100,13 @@ class SweepFolder:
             return Settings(**{**found, **lists})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(f"{self.settings}: can't be read: {error}") from error
+
+    def write_settings(self, settings: Settings) -> None:
+        """Keep how the sweep is run. Raises RunError if the folder can't be written."""
+        try:
+            write_atomically(self.settings, json.dumps(asdict(settings), indent=1).encode())
+        except OSError as error:
+            raise RunError(f"{self.settings} can't be written: {error.strerror}") from error
 
     def read_base(self) -> Config:
         """The config under every trial's values. Raises ConfigError if it can't be read."""

@@ -1,13 +1,19 @@
 """W&B's hyperband rule for stopping runs early, as its published engine (sweeps 0.3.0) applies it."""
 
 import math
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from eigen2.errors import brief
+
 Goal = Literal["minimize", "maximize"]
 
 MOST_RUNGS = 100  # of the min_iter form
+MOST_ITERATIONS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,11 @@ class Hyperband:
     strict: bool = True
 
     def __post_init__(self) -> None:
-        if self.eta <= 1:
-            raise ValueError(f"eta is {self.eta:g}: it must be above 1")
+        if not 1 < self.eta <= MOST_ITERATIONS:
+            raise ValueError(f"eta is {brief(self.eta)}: it must be above 1, and at most {MOST_ITERATIONS:,}")
+        for name, value in (("min_iter", self.min_iter), ("max_iter", self.max_iter), ("s", self.s)):
+            if value is not None and value > MOST_ITERATIONS:
+                raise ValueError(f"{name} is {brief(value)}: it must be at most {MOST_ITERATIONS:,}")
         if self.max_iter is None and self.min_iter is None:
             raise ValueError("hyperband needs min_iter, or max_iter with s")
         if self.max_iter is None and self.min_iter is not None and self.min_iter < 1:
@@ -54,28 +63,43 @@ class Hyperband:
         A run is judged on the highest rung it has reached, by its value there (`strict`) or its best so far: it stops
         where that is worse than the int(n / eta)-th best of the n runs that ever reached the rung. Ties live.
         """
-        costs = {run: _costs(values, goal) for run, values in histories.items()}
-        longest = max(map(len, costs.values()), default=0)
-        rungs = [rung for rung in self.rungs() if rung <= longest]
-        thresholds = {rung: self._threshold(rung, costs.values()) for rung in rungs}
-        return [run for run, cost in costs.items() if run in running and self._is_worse(cost, thresholds)]
+        rows = {run: [(value,) for value in values] for run, values in histories.items()}
+        return self.stops_of_several(rows, running, (goal,))
 
-    def _threshold(self, rung: int, costs: Collection[Sequence[float]]) -> float:
-        at_rung = sorted(cost[rung - 1] for cost in costs if len(cost) >= rung)
-        return at_rung[int((1.0 / self.eta) * len(at_rung))]
+    def stops_of_several(
+        self, histories: Mapping[str, Sequence[Sequence[float]]], running: Collection[str], goals: Sequence[Goal]
+    ) -> list[str]:
+        """The same with several objectives, whose values are the rows of a history; an unfinished row does not count.
 
-    def _is_worse(self, cost: Sequence[float], thresholds: Mapping[int, float]) -> bool:
-        reached = [rung for rung in thresholds if rung <= len(cost)]
+        A run is judged by the number of runs that beat it at the rung: as good in all objectives, better in one. With
+        one objective that is W&B's rule; with several no run is stopped that none beats.
+        """
+        costs = {run: _costs(rows, goals) for run, rows in histories.items()}
+        return [run for run, cost in costs.items() if run in running and self._is_worse(cost, costs.values())]
+
+    def _is_worse(self, cost: np.ndarray, costs: Collection[np.ndarray]) -> bool:
+        reached = [rung for rung in self.rungs() if rung <= len(cost)]
         if not reached:
             return False
-        judged = cost[reached[-1] - 1] if self.strict else min(cost)
-        return judged > thresholds[reached[-1]]
+        rung = reached[-1]
+        at_rung = np.stack([other[rung - 1] for other in costs if len(other) >= rung])
+        judged = cost[rung - 1] if self.strict else cost.min(axis=0)
+        threshold = np.sort(_beaten_by(at_rung, at_rung))[int((1.0 / self.eta) * len(at_rung))]
+        return bool(_beaten_by(judged[None], at_rung)[0] > threshold)
 
 
-def _costs(values: Sequence[float], goal: Goal) -> list[float]:
-    """The finite values of a history, so that less is better."""
-    sign = -1.0 if goal == "maximize" else 1.0
-    return [sign * value for value in values if math.isfinite(value)]
+def _costs(rows: Sequence[Sequence[float]], goals: Sequence[Goal]) -> np.ndarray:
+    """The finite rows of a history, so that less is better."""
+    signs = [-1.0 if goal == "maximize" else 1.0 for goal in goals]
+    finite = [row for row in rows if all(map(math.isfinite, row))]
+    return np.array(finite, dtype=float).reshape(-1, len(goals)) * signs
+
+
+def _beaten_by(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """By how many of the others each row of costs is beaten."""
+    as_good = (others[None] <= rows[:, None]).all(axis=2)
+    better = (others[None] < rows[:, None]).any(axis=2)
+    return (as_good & better).sum(axis=1)
 
 
 def _rungs_below(max_iter: int, eta: float, s: int) -> tuple[int, ...]:
@@ -94,5 +118,5 @@ def _rungs_from(min_iter: int, eta: float) -> tuple[int, ...]:
     band: float = min_iter
     for _ in range(MOST_RUNGS):
         rungs.append(int(band))
-        band *= eta
+        band = min(band * eta, sys.float_info.max)
     return tuple(rungs)

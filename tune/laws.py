@@ -87,7 +87,10 @@ class Categories:
         return float(self._cumulated[place] - self.probabilities[place] / 2)
 
     def listed(self) -> Sequence[Any] | None:
-        return self.values if self.probabilities is None else None
+        """Each value once, as in W&B's grid, however often the list repeats it."""
+        if self.probabilities is not None:
+            return None
+        return tuple({repr(value): value for value in self.values}.values())
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,21 @@
 
 import copy
 import math
+import shlex
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from eigen2.config.loading import yaml_text, yaml_value
 from eigen2.errors import ConfigError, RunError
+from tune.fields import SWEEP_TRIALS
 from tune.findings import Findings, shown
 from tune.laws import Beta, Categories, Integers, Law, LogUniform, Normal, Quantised, Uniform
+from tune.scheduler import default_name
 from tune.space import Parameter
 
 LEAST_TOP = 2  # trials that a range is drawn round
@@ -20,6 +25,17 @@ LEAST_SIGMA = 0.1  # of the old sigma
 DIGITS = 3
 
 Spec = dict[str, Any]
+
+
+def second_phase(findings: Findings, path: Path) -> str:
+    """The command that starts a narrowed file with all else as in the first phase."""
+    settings, sweep = findings.plan.settings, findings.plan.sweep
+    words = ["python", "-m", "tune.sweep", str(path), "--config", str(findings.folder.base)]
+    words += [word for objective in settings.objectives for word in ("--objective", objective)]
+    words += [word for override in settings.overrides for word in ("--set", override)]
+    if settings.scheduler != default_name(sweep):
+        words += ["--scheduler", settings.scheduler]
+    return shlex.join(words)
 
 
 @dataclass(frozen=True)
@@ -43,14 +59,17 @@ def narrow(findings: Findings, top: float) -> Narrowed:
     best = findings.ranked[: max(math.ceil(top * len(findings.ranked)), LEAST_TOP)]
     if len(best) < LEAST_TOP:
         raise RunError(f"sweep {findings.folder.path} has {len(best)} finished trials; narrow needs {LEAST_TOP}")
-    raw = yaml.safe_load(findings.folder.sweep.read_text(encoding="utf-8"))
+    raw = yaml_value(yaml_text(findings.folder.sweep))
     raw["name"] = f"{findings.plan.sweep.name}-narrow"
+    if findings.plan.settings.objectives:
+        raw["metric"] = {"name": findings.plan.metric.name, "goal": findings.plan.metric.goal}
     fixed: list[str] = []
     tightened: list[str] = []
     for parameter in findings.parameters:
         spec = _spec(parameter, [record.values[parameter.field] for record in best])
         _place(raw["parameters"], parameter.name, spec)
         (fixed if "value" in spec else tightened).append(f"{parameter.name}: {_told(spec)}")
+    _set_sweep_trials(raw["parameters"], findings.trials_compared)
     head = f"# {findings.plan.sweep.name}, narrowed round its best {len(best)} of {len(findings.ranked)} trials.\n"
     return Narrowed(head + yaml.safe_dump(raw, sort_keys=False), tuple(fixed), tuple(tightened))
 
@@ -139,6 +158,17 @@ def _place(parameters: dict[str, Any], name: str, spec: Spec) -> None:
         return
     section, _, inner = name.partition(".")
     parameters[section]["parameters"][inner] = copy.deepcopy(spec)
+
+
+def _set_sweep_trials(parameters: dict[str, Any], trials: int) -> None:
+    """Count the trials of this phase: whatever the second one finds is chosen among them too."""
+    section, _, plain = SWEEP_TRIALS.partition(".")
+    parameters.pop(SWEEP_TRIALS, None)
+    nested = parameters.get(section, {}).get("parameters", {})
+    nested.pop(plain, None)
+    if section in parameters and not nested:
+        del parameters[section]
+    parameters[plain] = {"value": trials}
 
 
 def _told(spec: Spec) -> str:

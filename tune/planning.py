@@ -36,6 +36,13 @@ SMOKE_TRIALS = 2
 
 def plan_of(sweep: SweepFile, base: Config, settings: Settings) -> Plan:
     """A plan whose every trial can run. Raises ConfigError naming what can't."""
+    plan = _plan(sweep, base, settings)
+    plan.sweep.space.check(base)
+    scheduler_of(plan.scheduler, plan.sweep, plan.objectives, plan.generations, ())
+    return plan
+
+
+def _plan(sweep: SweepFile, base: Config, settings: Settings) -> Plan:
     sweep = _with_constants(sweep, base, settings.overrides)
     objectives = _objectives(settings.objectives) or (sweep.metric,)
     known = [*NUMBERS, "combined_score"]
@@ -44,20 +51,18 @@ def plan_of(sweep: SweepFile, base: Config, settings: Settings) -> Plan:
             nearest = process.extractOne(objective.name, known)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             raise ConfigError(f"metric {objective.name} is none that a run has{hint}")
-    sweep.space.check(base)
     middle = config_of(base, sweep.space.middle())
     check(middle.tracking.combined_score, NUMBERS)
     size = sweep.space.size() if sweep.method == "grid" else None
-    asked = [limit for limit in (settings.samples, sweep.run_cap, size) if limit is not None]
-    trials = min(asked) if asked else None
-    plan = Plan(sweep, base, settings, objectives, middle.run.num_generations, trials)
-    scheduler_of(plan.scheduler, sweep, plan.generations, ())  # refuses what it can't do before anything starts
-    return plan
+    asked = sweep.run_cap if settings.samples is None else settings.samples
+    limits = [limit for limit in (asked, size) if limit is not None]
+    trials = min(limits) if limits else None
+    return Plan(sweep, base, settings, objectives, middle.run.num_generations, trials)
 
 
-def plan_from(folder: SweepFolder) -> Plan:
-    """The plan of a sweep that was begun. Raises RunError or ConfigError if its folder can't be read."""
-    return plan_of(SweepFile.read(folder.sweep), folder.read_base(), folder.read_settings())
+def plan_from(folder: SweepFolder, settings: Settings | None = None) -> Plan:
+    """The plan of a sweep that was begun, whose space was checked. Raises RunError or ConfigError for a bad folder."""
+    return _plan(SweepFile.read(folder.sweep), folder.read_base(), settings or folder.read_settings())
 
 
 def base_config(path: Path | None, overrides: Sequence[str], sweep: SweepFile) -> Config:

@@ -17,7 +17,7 @@ from eigen2.learning.agent import Agent, MarketView
 from eigen2.market.build import build_market
 from eigen2.market.cleaning import DataReport
 from eigen2.market.market import Market
-from eigen2.tracking.expression import evaluate
+from eigen2.tracking.expression import value_of
 from eigen2.tracking.jsonl import read_rows
 from eigen2.tracking.sink import Row, Sink
 from eigen2.trading.rules import settle
@@ -79,9 +79,9 @@ class Population:
         """Save the champion; the run's final figures and its combined score."""
         self._trainer.save_champion()
         self._trainer.flush()
-        final = final_figures(self._config, self._market, load_genome(self._folder.champion))
-        score = evaluate(self._config.tracking.combined_score, {**self.rows[-1], **final})
-        return {**final, "combined_score": score}
+        final: Row = final_figures(self._config, self._market, load_genome(self._folder.champion))
+        score = value_of(self._config.tracking.combined_score, {**self.rows[-1], **final})
+        return final if score is None else {**final, "combined_score": score}
 
     def seconds(self) -> float:
         """What all generations took, in whatever process they were trained."""

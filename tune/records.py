@@ -15,8 +15,8 @@ class Record:
     """A trial as it stands.
 
     values: dotted config name -> value; metrics: of its last generation, and final ones; history: the sweep's metric by
-    generation; best: the metric as the search takes it, the last one; generation: how many are done; seconds: of
-    training; reason: why it was stopped or failed; run: its run folder.
+    generation; others: the same of each further objective; best: the metric as the search takes it, the last one;
+    generation: how many are done; seconds: of training; reason: why it was stopped or failed; run: its run folder.
     """
 
     trial: str
@@ -30,6 +30,12 @@ class Record:
     seconds: float = 0.0
     reason: str | None = None
     run: str | None = None
+    others: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def rows(self) -> list[tuple[float, ...]]:
+        """The values of all objectives by generation."""
+        return list(zip(self.history, *self.others, strict=True))
 
 
 class Records:
@@ -69,5 +75,10 @@ class Records:
 def read_records(path: Path) -> list[Record]:
     """The last record of each trial, by number; none where there is no file. Raises RunError if it can't be read."""
     rows = read_rows(path) if path.exists() else []
-    last = {row["trial"]: Record(**{**row, "history": tuple(row["history"])}) for row in rows}
+    last = {row["trial"]: _record(row) for row in rows}
     return sorted(last.values(), key=lambda record: record.number)
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    others = tuple(map(tuple, row.get("others", ())))
+    return Record(**{**row, "history": tuple(row["history"]), "others": others})

@@ -12,6 +12,7 @@ from eigen2.errors import RunError
 from eigen2.tracking.progress import duration
 from tune.findings import Findings, Importance, importances, shown
 from tune.laws import Categories
+from tune.pareto import in_order, pareto, values_of
 from tune.records import Record
 from tune.report_charts import Axis, Chart, Tick, metric_axis, position
 from tune.space import Parameter
@@ -59,7 +60,33 @@ def page_of(findings: Findings) -> str:
         history=Chart.history(metric, lines, findings.plan.generations),
         progress=Chart.progress(metric, lines, findings.plan.metric.goal),
         slices=[Chart.slice(axis, metric, lines) for axis in axes],
+        front=_front(findings, lines),
     )
+
+
+@dataclass(frozen=True)
+class Front:
+    """The Pareto front: a row a trial on it, with the values of the objectives, and the first two as a chart."""
+
+    rows: tuple[tuple[Record, tuple[float, ...]], ...]
+    chart: Chart
+
+
+def _front(findings: Findings, lines: Sequence[Line]) -> Front | None:
+    """None where there is one objective only, or no trial has a value of each."""
+    objectives = findings.plan.objectives
+    front = pareto(findings.ranked, objectives) if len(objectives) > 1 else []
+    if not front:
+        return None
+    known = {record.trial: values for record in findings.ranked if (values := values_of(record, objectives))}
+
+    def axis(place: int) -> Axis:
+        seen = [values[place] for values in known.values()]
+        return metric_axis(objectives[place].name, seen, lambda record: known[record.trial][place])
+
+    compared = [line for line in lines if line.record.trial in known]
+    chart = Chart.pareto(axis(0), axis(1), compared, {record.trial for record in front})
+    return Front(tuple((record, tuple(known[record.trial])) for record in in_order(front, objectives)), chart)
 
 
 def axis_of(parameter: Parameter) -> Axis:

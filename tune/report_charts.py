@@ -1,7 +1,7 @@
 """The geometry of the charts on a sweep's page, in the pixels of their SVG."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,7 @@ class Mark:
 
     line: "Line"
     points: tuple[tuple[float, float], ...]
+    on_front: bool = False  # the Pareto front
 
     @property
     def path(self) -> str:
@@ -137,6 +138,17 @@ class Chart:
         return cls("trial", 900, 300, tuple(ticks), metric.ticks, tuple(marks), best_so_far=path)
 
     @classmethod
+    def pareto(cls, across: Axis, up: Axis, lines: Sequence["Line"], front: Collection[str]) -> "Chart":
+        """One objective over another, a point a trial; front: names of the trials on it."""
+        empty = cls(across.name, 900, 340, (), (), ())
+        marks = []
+        for line in lines:
+            x, y = across.place(line.record), up.place(line.record)
+            if x is not None and y is not None:
+                marks.append(Mark(line, ((empty.x(x), empty.y(y)),), line.record.trial in front))
+        return cls(across.name, 900, 340, across.ticks, up.ticks, tuple(marks))
+
+    @classmethod
     def slice(cls, axis: Axis, metric: Axis, lines: Sequence["Line"]) -> "Chart":
         """The metric over one parameter, a point a trial."""
         empty = cls(axis.name, 330, 220, (), (), ())
@@ -148,14 +160,17 @@ class Chart:
         return cls(axis.name, 330, 220, axis.ticks, metric.ticks, tuple(marks))
 
 
-def metric_axis(name: str, values: Sequence[float]) -> Axis:
-    """The metric as an axis over the values that were seen."""
+def metric_axis(
+    name: str, values: Sequence[float], value_of: Callable[[Record], float | None] = lambda record: record.best
+) -> Axis:
+    """A metric as an axis over the values that were seen."""
     ticks = number_ticks(min(values, default=0.0), max(values, default=1.0))
     low = min([*ticks, *values], default=0.0)
     high = max([*ticks, *values], default=1.0)
 
     def place(record: Record) -> float | None:
-        return None if record.best is None else position(record.best, low, high)
+        value = value_of(record)
+        return None if value is None else position(value, low, high)
 
     return Axis(name, tuple(Tick(position(tick, low, high), f"{tick:g}") for tick in ticks), place, low, high)
 

@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -16,16 +17,17 @@ from eigen2.files import write_atomically
 from eigen2.tracking.progress import duration
 from tune.findings import Findings, best_config, importances, shown
 from tune.folder import SweepFolder
-from tune.narrow import narrow
+from tune.narrow import narrow, second_phase
 from tune.pareto import pareto_table
 from tune.records import Record
 from tune.report import page_of
-from tune.table import STYLES
+from tune.table import STYLES, header_of, reasons
 from tune.wandb_import import import_sweep
 from tune.yaml_lines import unknown
 
 FULL = Path("configs/full.yaml")
 WIDEST = 10_000  # characters of a table
+BETWEEN_COLUMNS = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,26 +58,61 @@ def _asked(args: argparse.Namespace) -> tuple[str, SweepFolder]:
 
 
 def _show(findings: Findings, args: argparse.Namespace, console: Console) -> None:
-    names = ["trial", "state", "generation", findings.plan.metric.name]
-    names += [parameter.name for parameter in findings.parameters]
-    table = Table(*names, "time", "reason", header_style="bold")
-    for record in _sorted(findings, args.sort, args.reverse):
-        table.add_row(*_cells(findings, record))
-    _print_wide(console, table)
+    records = _sorted(findings, args.sort, args.reverse)
+    trials, *columns = _columns(findings, records)
+    for table in _tables(trials, columns, console.width):
+        _print_wide(console, table)
+    for reason in reasons(records):
+        _say(console, reason)
     if len(findings.plan.objectives) > 1:
         _print_wide(console, pareto_table(findings.records, findings.plan.objectives))
 
 
-def _cells(findings: Findings, record: Record) -> list[str | Text]:
+@dataclass(frozen=True)
+class Column:
+    """A column of a table of trials: its header, on one line or several, and a cell a trial."""
+
+    header: str
+    cells: tuple[Text, ...]
+
+    @property
+    def width(self) -> int:
+        """Characters, with the border and the space to the next one."""
+        return max(len(line) for line in (*self.header.split("\n"), *map(str, self.cells))) + BETWEEN_COLUMNS
+
+
+def _columns(findings: Findings, records: Sequence[Record]) -> list[Column]:
+    def column(name: str, cell: Callable[[Record], str]) -> Column:
+        return Column(header_of(name), tuple(Text(cell(record)) for record in records))
+
+    states = Column("state", tuple(Text(record.state, STYLES[record.state]) for record in records))
     return [
-        Text(record.trial),
-        Text(record.state, STYLES[record.state]),
-        str(record.generation),
-        "-" if record.best is None else shown(record.best),
-        *(Text(shown(record.values[parameter.field])) for parameter in findings.parameters),
-        duration(record.seconds),
-        Text(record.reason or ""),
+        column("trial", lambda record: record.trial),
+        states,
+        column("generation", lambda record: str(record.generation)),
+        column(findings.plan.metric.name, lambda record: "-" if record.best is None else shown(record.best)),
+        column("time", lambda record: duration(record.seconds)),
+        *(
+            column(parameter.name, lambda record, field=parameter.field: shown(record.values[field]))  # type: ignore[misc]
+            for parameter in findings.parameters
+        ),
     ]
+
+
+def _tables(trials: Column, columns: Sequence[Column], width: int) -> list[Table]:
+    """Tables no wider than `width`, one below the other: each has the trials and as many of the columns as fit."""
+    groups: list[list[Column]] = [[]]
+    for column in columns:
+        if groups[-1] and sum(one.width for one in (trials, *groups[-1], column)) >= width:
+            groups.append([])
+        groups[-1].append(column)
+    tables = []
+    for group in groups:
+        table = Table(trials.header, *(column.header for column in group), header_style="bold")
+        for cells in zip(trials.cells, *(column.cells for column in group), strict=True):
+            table.add_row(*cells)
+        tables.append(table)
+    return tables
 
 
 def _sorted(findings: Findings, by: str | None, reverse: bool) -> list[Record]:
@@ -144,7 +181,7 @@ def _narrow(findings: Findings, args: argparse.Namespace, console: Console) -> N
         _say(console, f"{title}:{'' if told else ' none'}")
         for one in told:
             _say(console, f"  {one}")
-    _say(console, f"{path}: start it with python -m tune.sweep {path}")
+    _say(console, f"{path}: start it with {second_phase(findings, path)}")
 
 
 COMMANDS: dict[str, Callable[[Findings, argparse.Namespace, Console], None]] = {

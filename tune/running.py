@@ -1,15 +1,22 @@
 """A session of a sweep: Ray Tune runs its trials, and the sweep's folder keeps what came of them."""
 
+import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ray import tune as ray_tune
 from ray.tune.search import ConcurrencyLimiter
 from rich.console import Console
 
-from eigen2.config import Config
+from eigen2.config import Config, dump_config, load_config
+from eigen2.files import write_atomically
+from eigen2.tracking.expression import metrics_in
+from eigen2.training.run_folder import RunFolder
+from tune.fields import COMBINED_SCORE, SWEEP_TRIALS
 from tune.folder import Settings, SweepFolder
 from tune.records import Record, Records
 from tune.resources import Room
@@ -22,6 +29,7 @@ from tune.trial import Ground, PopulationTrial
 from tune.wandb_logging import on_wandb
 from tune.watch import Watch
 
+RAY_LOGGERS = ("ray.tune", "ray.train", "ray.air")
 RETRIES = 2  # of a trial that fails, each from its last checkpoint
 TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a trial's rows are in its run folder
@@ -32,7 +40,7 @@ TUNE_SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a trial's error is told in a sentence, and kept under tune/
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of the config mean what they mean by hand
 }
-FINAL = "final/"
+FINAL, SCORE = "final/", "combined_score"
 
 
 @dataclass(frozen=True)
@@ -53,14 +61,40 @@ class Plan:
 
     @property
     def scheduler(self) -> Name:
-        """Who stops trials early; nobody where the metric is known only when a trial is over."""
+        """Who stops trials early; nobody where an objective is known only when a trial is over."""
         chosen: Name = self.settings.scheduler  # type: ignore[assignment]
-        return "none" if is_final(self.metric.name) else chosen
+        return "none" if self.known_at_the_end else chosen
 
+    @property
+    def earlier_trials(self) -> int:
+        """The number of trials of an earlier phase, round whose best ones this sweep searches."""
+        before = int(self.sweep.space.constants.get(SWEEP_TRIALS, self.base.run.sweep_trials))
+        return before if before > 1 else 0  # a run on its own is one of one
 
-def is_final(metric: str) -> bool:
-    """Whether a metric is known only when a run is over."""
-    return metric.startswith(FINAL) or metric == "combined_score"
+    def all_trials(self, records: Records) -> int:
+        """The number of trials that the best one will be chosen among."""
+        return self.earlier_trials + (self.trials or len(records))
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The metrics that trials report in each generation: all objectives, if trials can be compared by them."""
+        compared = self.objectives[:1] if self.known_at_the_end else self.objectives
+        return tuple(objective.name for objective in compared)
+
+    @property
+    def known_at_the_end(self) -> list[str]:
+        """The objectives that a trial has only when it is over."""
+        return [objective.name for objective in self.objectives if self._is_final(objective.name)]
+
+    def _is_final(self, metric: str) -> bool:
+        names = [name for text in self._combined_scores for name in metrics_in(text)]
+        return any(name.startswith(FINAL) for name in (names if metric == SCORE else [metric]))
+
+    @property
+    def _combined_scores(self) -> tuple[str, ...]:
+        space = self.sweep.space
+        varied = [parameter.extremes for parameter in space.parameters if parameter.field == COMBINED_SCORE]
+        return varied[0] if varied else (space.constants.get(COMBINED_SCORE, self.base.tracking.combined_score),)
 
 
 def run(
@@ -81,10 +115,29 @@ def run(
         callbacks.append(wandb)
     progress.start()
     try:
-        _tuner(plan, folder, room, records, callbacks, kind).fit()
+        with _ray_log(folder.log):
+            _tuner(plan, folder, room, records, callbacks, kind).fit()
     finally:
         progress.stop()
     return records
+
+
+@contextmanager
+def _ray_log(path: Path) -> Iterator[None]:
+    """What Ray's libraries log goes to a file: trials and their errors are told in the table."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in RAY_LOGGERS]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+            logger.propagate = True
+        handler.close()
 
 
 def _tuner(
@@ -100,7 +153,7 @@ def _tuner(
         kind,
         tune_config=ray_tune.TuneConfig(
             search_alg=_searcher(plan, folder, room, records),
-            scheduler=scheduler_of(plan.scheduler, plan.sweep, plan.generations, past),
+            scheduler=scheduler_of(plan.scheduler, plan.sweep, plan.objectives, plan.generations, past),
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=lambda trial: str(trial.config["trial"]),
@@ -126,12 +179,28 @@ def _searcher(plan: Plan, folder: SweepFolder, room: Room, records: Records) -> 
         told=[told_of(record, plan.objectives) for record in records],
     )
     settings = plan.settings
-    ground = Ground(plan.base, room.share, folder.runs, folder.name, settings.id, plan.metric.name)
+    trials = plan.all_trials(records)
+    ground = Ground(plan.base, room.share, folder.runs, folder.name, settings.id, plan.compared, trials)
     tasks = Tasks(inner, ground.task, lambda: target_reached(records, plan.metric))
     if plan.scheduler == "hyperband":
         # it stops nothing where fewer trials are begun than its bracket holds: only the room limits how many run
         return tasks
     return ConcurrencyLimiter(tasks, max_concurrent=room.concurrent)
+
+
+def grow(plan: Plan, records: Records) -> None:
+    """Tell the runs of earlier trials how many trials there are now: the more, the less the best one means."""
+    for record in records:
+        file = RunFolder(Path(record.run)).config if record.run else None
+        if file and file.is_file():
+            config = load_config(file)
+            run = config.run.model_copy(update={"sweep_trials": plan.all_trials(records)})
+            write_atomically(file, dump_config(config.model_copy(update={"run": run})).encode())
+
+
+def retry_failed(records: Records) -> list[Record]:
+    """Mark failed trials as running, so that the next session takes them up where they were; returns them."""
+    return [records.change(record.trial, state="running", reason=None) for record in records.in_state("failed")]
 
 
 def told_of(record: Record, objectives: Sequence[Metric]) -> Told:

@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from pydantic import ValidationError
 
 from eigen2.config import Config, config_from_dict
-from eigen2.errors import ConfigError
+from eigen2.errors import ConfigError, brief
 from eigen2.randomness import DRIVER, stream
 from tune.fields import field_named, fits
 from tune.laws import Categories, Law
@@ -110,7 +110,7 @@ class Space:
             try:
                 config_of(base, values)
             except ConfigError as error:
-                named = ", ".join(f"{p.name} {values[p.field]!r}" for p in self.parameters)
+                named = ", ".join(f"{p.name} {brief(values[p.field])}" for p in self.parameters)
                 raise ConfigError(f"{error} (a trial could have {named})") from error
 
 

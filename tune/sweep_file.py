@@ -1,13 +1,14 @@
 """Reading a W&B sweep file; everything wrong in it is said before anything starts, with line and nearest right name."""
 
 import re
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from eigen2.config.loading import number_of_text
-from eigen2.errors import ConfigError
+from eigen2.errors import ConfigError, brief
 from eigen2.training.metrics import NUMBERS
 from tune.hyperband import Goal, Hyperband
 from tune.space import Space
@@ -71,20 +72,19 @@ class SweepFile:
         space = read_space(source, notes)
         if method == "grid":
             _check_grid(source, space)
-        sweep = cls(
+        return cls(
             path=path,
             name=source.value.get("name") or path.stem,
             method=method,
             metric=metric,
             space=space,
-            early_terminate=_early_terminate(source, notes),
+            early_terminate=_early_terminate(source),
             run_cap=_run_cap(source),
             project=source.value.get("project"),
             entity=source.value.get("entity"),
             description=source.value.get("description"),
-            notes=(),
+            notes=(*notes, *_missing(source)),
         )
-        return _with_notes(sweep, source, notes)
 
 
 def _check_keys(source: Source) -> None:
@@ -100,10 +100,10 @@ def _check_keys(source: Source) -> None:
             raise ConfigError(f"{source.path}: {key} is missing")
     for key in TEXTS:
         if not isinstance(source.value.get(key), str | None):
-            raise ConfigError(f"{source.where(key)}: {key} must be text, not {source.value[key]!r}")
+            raise ConfigError(f"{source.where(key)}: {key} must be text, not {brief(source.value[key])}")
     command = source.value.get("command", [])
-    if not isinstance(command, list) or not all(isinstance(part, str) for part in command):
-        raise ConfigError(f"{source.where('command')}: command must be a list of texts; quote what looks otherwise")
+    if not isinstance(command, list) or not all(isinstance(part, str | int | float) for part in command):
+        raise ConfigError(f"{source.where('command')}: command must be a list of texts or numbers")
 
 
 def _method(source: Source) -> Method:
@@ -137,12 +137,12 @@ def _target(source: Source, given: Mapping[str, Any]) -> float | None:
     if "target" not in given:
         return None
     target = number_of_text(given["target"]) if isinstance(given["target"], str) else given["target"]
-    if isinstance(target, bool) or not isinstance(target, int | float):
-        raise ConfigError(f"{source.where('metric', 'target')}: target must be a number, not {given['target']!r}")
+    if isinstance(target, bool) or not isinstance(target, int | float) or not abs(target) <= sys.float_info.max:
+        raise ConfigError(f"{source.where('metric', 'target')}: target must be a number, not {brief(given['target'])}")
     return float(target)
 
 
-def _early_terminate(source: Source, notes: list[str]) -> Hyperband | None:
+def _early_terminate(source: Source) -> Hyperband | None:
     if "early_terminate" not in source.value:
         return None
     given = _section(source, "early_terminate", ("type", "min_iter", "max_iter", "eta", "s", "strict"))
@@ -150,14 +150,9 @@ def _early_terminate(source: Source, notes: list[str]) -> Hyperband | None:
         raise ConfigError(f"{source.where('early_terminate')}: early_terminate must have type: hyperband")
     _check_hyperband_types(source, given)
     try:
-        rule = Hyperband(**{key: value for key, value in given.items() if key != "type"})
+        return Hyperband(**{key: value for key, value in given.items() if key != "type"})
     except ValueError as error:
         raise ConfigError(f"{source.where('early_terminate')}: early_terminate: {error}") from error
-    if rule.max_iter is None and rule.s is not None:
-        rungs = ", ".join(map(str, rule.rungs()[:4]))
-        line = source.where("early_terminate", "s").removeprefix(f"{source.path} ")
-        notes.append(f"{line}: s beside min_iter does nothing in W&B's rule; runs are compared at {rungs}, ...")
-    return rule
 
 
 def _check_hyperband_types(source: Source, given: Mapping[str, Any]) -> None:
@@ -166,13 +161,13 @@ def _check_hyperband_types(source: Source, given: Mapping[str, Any]) -> None:
         fitting = isinstance(value, kinds.get(key, (int,))) and (key == "strict" or not isinstance(value, bool))
         if key != "type" and not fitting:
             needed = {"eta": "a number", "strict": "true or false"}.get(key, "a whole number")
-            raise ConfigError(f"{source.where('early_terminate', key)}: {key} must be {needed}, not {value!r}")
+            raise ConfigError(f"{source.where('early_terminate', key)}: {key} must be {needed}, not {brief(value)}")
 
 
 def _section(source: Source, name: str, keys: Collection[str]) -> Mapping[str, Any]:
     given = source.value[name]
     if not isinstance(given, dict):
-        raise ConfigError(f"{source.where(name)}: {name} must hold {', '.join(keys)}, not {given!r}")
+        raise ConfigError(f"{source.where(name)}: {name} must hold {', '.join(keys)}, not {brief(given)}")
     for key in given:
         if key not in keys:
             raise unknown(key, list(keys), source.where(name, str(key)), f"key of {name}:")
@@ -184,7 +179,7 @@ def _run_cap(source: Source) -> int | None:
     if cap is None and "run_cap" not in source.value:
         return None
     if isinstance(cap, bool) or not isinstance(cap, int) or cap < 1:
-        raise ConfigError(f"{source.where('run_cap')}: run_cap must be a whole number above 0, not {cap!r}")
+        raise ConfigError(f"{source.where('run_cap')}: run_cap must be a whole number above 0, not {brief(cap)}")
     return cap
 
 
@@ -195,10 +190,7 @@ def _check_grid(source: Source, space: Space) -> None:
         raise ConfigError(f"{source.where('parameters')}: method grid: {error}") from error
 
 
-def _with_notes(sweep: SweepFile, source: Source, notes: list[str]) -> SweepFile:
-    name = sweep.metric.name
-    if sweep.early_terminate and (name.startswith("final/") or name == "combined_score"):
-        notes.append(f"{name} is known only at the end of a run, so early_terminate has nothing to compare")
-    if "command" not in source.value and "program" not in source.value:
-        notes.append("there is no command, so wandb agent would not know what to start; tune.sweep needs none")
-    return SweepFile(**{**vars(sweep), "notes": tuple(notes)})
+def _missing(source: Source) -> list[str]:
+    if "command" in source.value or "program" in source.value:
+        return []
+    return ["there is no command, so wandb agent would not know what to start; tune.sweep needs none"]

@@ -1,15 +1,17 @@
 """The `parameters` of a sweep file: each as a constant or as the law it follows, checked against its config field."""
 
 import math
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eigen2.config.loading import number_of_text
-from eigen2.errors import ConfigError
+from eigen2.config.loading import number_of_text, suited
+from eigen2.errors import ConfigError, brief
 from eigen2.tracking import expression
 from eigen2.training.metrics import NUMBERS
-from tune.fields import COMBINED_SCORE, checked, config_name_is_known, field_named, fits
+from tune.fields import COMBINED_SCORE, checked, config_name_is_known, field_named, fits, holds_floats
 from tune.laws import Beta, Categories, Integers, Law, LogUniform, Normal, Quantised, Uniform
 from tune.space import Parameter, Space
 from tune.yaml_lines import Keys, Source, unknown
@@ -60,14 +62,16 @@ class Reading:
         """A number of the distribution; text such as 1e-5 is read as one, and said."""
         given = self.spec.get(key, default)
         value = number_of_text(given) if isinstance(given, str) else given
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.refusal(f"has {key} {given!r}, which is no number", key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+            raise self.refusal(f"has {key} {brief(given)}, which is no number", key)
+        if isinstance(given, str) and value == int(value) and not holds_floats(self.field):
+            value = int(value)
         self.say_text(given, value, key)
         return value
 
     def held(self, value: Any, *inner: str | int) -> Any:
-        """A value as the field holds it."""
-        held = checked(self.field, value, self.where(*inner))
+        """A value as the field holds it; text such as 3e6 is read as a number, and said."""
+        held = checked(self.field, suited(self.field.rpartition(".")[2], value), self.where(*inner))
         if self.field == COMBINED_SCORE:
             self._check_expression(held, *inner)
         self.say_text(value, held, *inner)
@@ -77,7 +81,7 @@ class Reading:
         if isinstance(given, str) and isinstance(read, int | float):
             part = ".".join([self.name, *(str(key) for key in inner if isinstance(key, str))])
             where = self.where(*inner).removeprefix(f"{self.source.path} ")
-            self.notes.append(f"{where}: {part} {given!r} is text in YAML 1.1; read as {read!r}")
+            self.notes.append(f"{where}: {part} {brief(given)} is text in YAML 1.1; read as {brief(read)}")
 
     def _check_expression(self, text: str, *inner: str | int) -> None:
         try:
@@ -119,7 +123,7 @@ def _readings(source: Source, keys: Keys, group: Any, prefix: str = "") -> Itera
         inner, name, where = (*keys, str(key)), f"{prefix}{key}", source.where(*keys, str(key))
         config_name_is_known(name, where)
         if not isinstance(spec, dict):
-            raise ConfigError(f"{where}: {name} must hold values, value, or min and max, not {spec!r}")
+            raise ConfigError(f"{where}: {name} must hold values, value, or min and max, not {brief(spec)}")
         if "parameters" not in spec:
             yield Reading(source, inner, name, field_named(name, where), spec, [])
             continue
@@ -155,9 +159,17 @@ def _implied(reading: Reading) -> str:
     if "values" in spec:
         return "categorical_w_probabilities" if "probabilities" in spec else "categorical"
     if "min" in spec and "max" in spec:
-        whole = isinstance(reading.number("min"), int) and isinstance(reading.number("max"), int)
+        low, high = reading.number("min"), reading.number("max")
         reading.notes.clear()  # said when the law is made
-        return "int_uniform" if whole else "uniform"
+        if not (isinstance(low, int) and isinstance(high, int)):
+            return "uniform"
+        if holds_floats(reading.field):
+            line = reading.where().removeprefix(f"{reading.source.path} ")
+            reading.notes.append(
+                f"{line}: {reading.name} has a whole min and max, so only whole numbers from {low} to {high} are "
+                f"drawn, as W&B does; for all between write distribution: uniform"
+            )
+        return "int_uniform"
     for key in spec:
         if key not in ("min", "max"):
             known = ["value", "values", "probabilities", "distribution", "min", "max", "parameters"]
@@ -178,29 +190,34 @@ def _exponents_refused(reading: Reading, name: str) -> ConfigError:
 def _range(reading: Reading) -> tuple[float, float]:
     low, high = reading.number("min"), reading.number("max")
     if low >= high:
-        raise reading.refusal(f"has min {low!r}, which is not below max {high!r}", "min")
+        raise reading.refusal(f"has min {brief(low)}, which is not below max {brief(high)}", "min")
     return low, high
 
 
 def _positive_range(reading: Reading) -> tuple[float, float]:
     low, high = _range(reading)
     if low <= 0:
-        raise reading.refusal(f"has min {low!r}; a logarithmic range begins above 0", "min")
+        raise reading.refusal(f"has min {brief(low)}; a logarithmic range begins above 0", "min")
     return low, high
 
 
 def _positive(reading: Reading, key: str, default: float) -> float:
     value = reading.number(key, default)
     if value <= 0:
-        raise reading.refusal(f"has {key} {value!r}, which must be above 0", key)
+        raise reading.refusal(f"has {key} {brief(value)}, which must be above 0", key)
     return value
 
 
 def _categories(reading: Reading) -> Categories:
     values = reading.spec["values"]
     if not isinstance(values, list) or not values:
-        raise reading.refusal(f"has values {values!r}, which is no list of values", "values")
+        raise reading.refusal(f"has values {brief(values)}, which is no list of values", "values")
     held = [reading.held(value, "values", place) for place, value in enumerate(values)]
+    if reading.source.value.get("method") == "grid" and (repeated := _repeated(held)):
+        line = reading.where("values").removeprefix(f"{reading.source.path} ")
+        reading.notes.append(
+            f"{line}: {reading.name} lists {', '.join(repeated)} more than once; a grid tries each value once"
+        )
     shares = reading.spec.get("probabilities")
     if shares is None:
         return Categories(tuple(held))
@@ -215,6 +232,10 @@ def _categories(reading: Reading) -> Categories:
     return Categories(tuple(value for value, _ in possible), tuple(weight for _, weight in possible))
 
 
+def _repeated(values: list[Any]) -> list[str]:
+    return [value for value, count in Counter(map(repr, values)).items() if count > 1]
+
+
 def _entry(reading: Reading, value: Any) -> Reading:
     return Reading(reading.source, reading.keys, reading.name, reading.field, {"probabilities": value}, reading.notes)
 
@@ -223,7 +244,7 @@ def _integers(reading: Reading) -> Integers:
     low, high = _range(reading)
     for key, value in (("min", low), ("max", high)):
         if not isinstance(value, int):
-            raise reading.refusal(f"follows int_uniform, but {key} {value!r} is no whole number", key)
+            raise reading.refusal(f"follows int_uniform, but {key} {brief(value)} is no whole number", key)
     return Integers(int(low), int(high))
 
 

@@ -1,5 +1,6 @@
 """The sweep in the terminal: one live table, or plain lines where there is no terminal."""
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from statistics import median
@@ -14,6 +15,7 @@ from tune.records import Record, Records
 from tune.sweep_file import Metric
 from tune.trial import READY
 
+HEADER_WIDTH = 14  # characters of a line of a column's header
 RECENT = 12  # trials shown while a sweep runs
 STYLES = {"running": "cyan", "finished": "green", "stopped": "yellow", "failed": "red"}
 
@@ -64,7 +66,8 @@ class Progress:
 
     def render(self) -> RenderableType:
         """The table: best trial first line, then the newest trials."""
-        return Group(Text(self.summary()), trials_table(list(self._records)[-RECENT:], self._metric))
+        recent = list(self._records)[-RECENT:]
+        return Group(Text(self.summary()), trials_table(recent, self._metric), *map(Text, reasons(recent)))
 
     def summary(self) -> str:
         """Trials by state, the best so far, and the time left, on one line."""
@@ -90,10 +93,10 @@ class Progress:
 
 
 def best_of(records: Iterable[Record], metric: Metric) -> Record | None:
-    """The best trial by the sweep's metric; None where no trial has a value."""
+    """The best trial by the sweep's metric, of those that ended if there are any; None where no trial has a value."""
     rated = [record for record in records if record.best is not None and record.state != "failed"]
     sign = 1 if metric.goal == "maximize" else -1
-    return max(rated, key=lambda record: sign * (record.best or 0.0), default=None)
+    return max(rated, key=lambda record: (record.state == "finished", sign * (record.best or 0.0)), default=None)
 
 
 def kept_processes(records: Iterable[Record]) -> str | None:
@@ -110,8 +113,8 @@ def kept_processes(records: Iterable[Record]) -> str | None:
 
 
 def trials_table(records: Iterable[Record], metric: Metric) -> Table:
-    """A row a trial: state, generation, metric, time, and the reason where there is one."""
-    table = Table("trial", "state", "generation", metric.name, "time", "reason", header_style="bold")
+    """A row a trial: state, generation, metric, time."""
+    table = Table("trial", "state", "generation", header_of(metric.name), "time", header_style="bold")
     for record in records:
         table.add_row(
             record.trial,
@@ -119,6 +122,29 @@ def trials_table(records: Iterable[Record], metric: Metric) -> Table:
             str(record.generation),
             "-" if record.best is None else f"{record.best:.4g}",
             duration(record.seconds),
-            Text(record.reason or ""),
         )
     return table
+
+
+def reasons(records: Iterable[Record]) -> list[str]:
+    """Why trials failed, were stopped or are tried again: a line for each reason, with the trials it holds for."""
+    trials: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        if record.reason:
+            trials.setdefault((record.state, record.reason), []).append(record.trial)
+    return [
+        f"{', '.join(names)}: {reason}" if reason.startswith(state) else f"{', '.join(names)} {state}: {reason}"
+        for (state, reason), names in trials.items()
+    ]
+
+
+def header_of(name: str) -> str:
+    """A name as the header of a column, on several lines where it is long."""
+    if len(name) <= HEADER_WIDTH:
+        return name
+    lines = [""]
+    for part in re.findall(r"[^/_]+[/_]?", name):
+        if lines[-1].endswith("/") or len(lines[-1] + part) > HEADER_WIDTH:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines).strip()

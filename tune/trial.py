@@ -25,19 +25,23 @@ from tune.warm import WarmRuntime
 OUT_OF_MEMORY = "OutOfMemoryError"
 GENERATIONS = "generations_done"  # the time of a trial, from 1
 READY = "time/ready"  # seconds until the population stood: to start its processes, or to take them over
-HISTORY = "history"  # every value of the sweep's metric so far
+HISTORY = "history"  # the values of the sweep's objectives so far: a row for each generation that has them all
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What all trials of a sweep share: base config, each member's share, where runs lie, names, the metric."""
+    """What all trials of a sweep share: base config, each member's share, where runs lie, names, the objectives.
+
+    trials: how many the best one is chosen among.
+    """
 
     base: Config
     share: Share
     runs: Path
     sweep: str
     sweep_id: str
-    metric: str
+    objectives: tuple[str, ...]
+    trials: int
 
     def task(self, trial: str, number: int, values: Mapping[str, Any]) -> dict[str, Any]:
         """What Tune carries to a trial, as plain values."""
@@ -50,14 +54,16 @@ class Ground:
             "runs": str(self.runs.resolve()),
             "sweep": self.sweep,
             "run_id": f"{self.sweep_id}-{trial}",
-            "metric": self.metric,
+            "objectives": list(self.objectives),
+            "trials": self.trials,
         }
 
 
 def config_of_task(task: Mapping[str, Any]) -> Config:
     """The config of a trial. Raises ConfigError where its values do not fit together."""
     config = config_of(config_from_dict(task["base"], "the sweep's base config"), task["values"])
-    run = config.run.model_copy(update={"name": task["trial"], "runs_dir": task["runs"]})
+    named = {"name": task["trial"], "runs_dir": task["runs"], "sweep_trials": task["trials"]}
+    run = config.run.model_copy(update=named)
     # a trial is heard of through Tune
     tracking = config.tracking.model_copy(update={"wandb_group": task["sweep"], "progress": False})
     return config.model_copy(update={"run": run, "tracking": tracking})
@@ -126,7 +132,7 @@ class PopulationTrial(ray_tune.Trainable):
             **rows[-1],
             READY: round(self._ready_s, 4),
             GENERATIONS: population.generations,
-            HISTORY: _finite(rows, self._task["metric"]),
+            HISTORY: _finite(rows, self._task["objectives"]),
             "run": str(folder.path),
             "seconds": population.seconds(),
             "finished": population.done,
@@ -134,9 +140,13 @@ class PopulationTrial(ray_tune.Trainable):
         }
 
 
-def _finite(rows: list[dict[str, Any]], metric: str) -> list[float]:
-    values = [row.get(metric) for row in rows]
-    return [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
+def _finite(rows: list[dict[str, Any]], objectives: list[str]) -> list[list[float]]:
+    values: list[list[Any]] = [[row.get(name) for name in objectives] for row in rows]
+    return [[float(value) for value in row] for row in values if all(map(_is_finite, row))]
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _advice(config: Config, smaller: Config | None) -> str:

@@ -39,10 +39,12 @@ class Watch(ray_tune.Callback):
     ) -> None:
         """A generation is done."""
         value = result.get(self._metric)
+        history, *others = zip(*result[HISTORY], strict=True) if result[HISTORY] else ((),)
         record = self._records.change(
             trial.config["trial"],
             metrics=metrics_of(result),
-            history=tuple(result[HISTORY]),
+            history=tuple(history),
+            others=tuple(others),
             best=float(value) if isinstance(value, int | float) and math.isfinite(value) else None,
             generation=result[GENERATIONS],
             seconds=result["seconds"],

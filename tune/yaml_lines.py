@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from rapidfuzz import process
 
-from eigen2.config.loading import NOT_YAML
-from eigen2.errors import ConfigError
+from eigen2.config.loading import NOT_YAML, compose_yaml, yaml_text
+from eigen2.errors import ConfigError, brief_name
 
 Keys = tuple[str | int, ...]  # the way to a value: keys of mappings, places in lists
 
@@ -32,23 +32,21 @@ class Source:
 def read_source(path: Path) -> Source:
     """A YAML file with its lines. Raises ConfigError where it can't be read, is not safe YAML, or repeats a key."""
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
+        loader, node = compose_yaml(yaml_text(path))
         lines: dict[Keys, int] = {}
         if node is not None:
             _note_lines(node, (), lines, set(), path)
         return Source(path, loader.construct_document(node) if node is not None else None, lines)
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
     except NOT_YAML as error:
         raise ConfigError(f"{path}: not a YAML file of plain values: {' '.join(str(error).split())}") from error
 
 
 def unknown(name: object, known: list[str], where: str, what: str) -> ConfigError:
     """The error for a word that is not among the known ones, with the nearest of them."""
-    found = process.extractOne(str(name), known, score_cutoff=50)
+    shown = brief_name(name)
+    found = process.extractOne(shown, known, score_cutoff=50)
     hint = f"; did you mean {found[0]}?" if found else f"; it is one of {', '.join(known)}"
-    return ConfigError(f"{where}: unknown {what} {name}{hint}")
+    return ConfigError(f"{where}: unknown {what} {shown}{hint}")
 
 
 def _note_lines(node: yaml.Node, keys: Keys, lines: dict[Keys, int], seen: set[int], path: Path) -> None:

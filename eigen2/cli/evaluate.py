@@ -22,7 +22,7 @@ from eigen2.market.market import Market
 from eigen2.report.judgement import judgement_table
 from eigen2.report.plots import plot_equity, plot_fitness
 from eigen2.report.tables import Result, plain_text, results_table
-from eigen2.tracking.expression import evaluate
+from eigen2.tracking.expression import value_of
 from eigen2.tracking.jsonl import read_rows
 from eigen2.tracking.sink import Row
 from eigen2.training.candidates import read_candidates
@@ -69,7 +69,8 @@ def examine_run(folder: RunFolder, config: Config, market: Market, console: Cons
     _plot_holdout(segments[-1], market, folder.equity_plot)
     _tell(assessment, folder, console)
     final = _final_figures(segments[0])
-    return {**final, "combined_score": evaluate(config.tracking.combined_score, {**rows[-1], **final})}
+    score = value_of(config.tracking.combined_score, {**rows[-1], **final})
+    return final if score is None else {**final, "combined_score": score}
 
 
 def _tell(assessment: Assessment, folder: RunFolder, console: Console) -> None:

@@ -9,12 +9,14 @@ from pydantic import BaseModel, ValidationError
 from rapidfuzz import process
 
 from eigen2.config.schema import Config
-from eigen2.errors import ConfigError
+from eigen2.errors import ConfigError, brief, brief_name
 
 SECTION_OF = {
     field: name for name, info in Config.model_fields.items() for field in info.default.__class__.model_fields
 }
-# what yaml.safe_load raises: for a tag whose value does not fit (`!!int x`, the date 2020-13-45) whatever Python raised
+MOST_VALUES = 100_000  # of a YAML file, with its aliases written out
+LARGEST_FILE = 16 * 2**20  # bytes
+# what PyYAML raises: for a tag whose value does not fit (`!!int x`, the date 2020-13-45) whatever Python raised
 NOT_YAML = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
@@ -37,11 +39,49 @@ def config_from_dict(values: Mapping[str, Any], source: str) -> Config:
         if field is None:
             nested.setdefault(section, {}).update(_fields_of_section(section, value, source))
         else:
-            nested.setdefault(section, {})[field] = _suited(field, value)
+            nested.setdefault(section, {})[field] = suited(field, value)
     try:
         return Config.model_validate(nested)
     except ValidationError as error:
         raise ConfigError(f"{source}: {_first_problem(error)}") from error
+
+
+def compose_yaml(text: str) -> tuple[yaml.SafeLoader, yaml.Node | None]:
+    """A loader of plain values and the node of its one document, none where that is empty.
+
+    Raises one of NOT_YAML for text that is no such document, or whose aliases stand for more than MOST_VALUES values.
+    """
+    loader = yaml.SafeLoader(text)
+    node = loader.get_single_node()
+    if node is not None and _values_in(node, {}) > MOST_VALUES:
+        raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values; write fewer of them")
+    return loader, node
+
+
+def yaml_value(text: str) -> Any:
+    """The plain value of a YAML document. Raises as `compose_yaml` does."""
+    loader, node = compose_yaml(text)
+    return None if node is None else loader.construct_document(node)
+
+
+def yaml_text(path: Path) -> str:
+    """The text of a YAML file. Raises ConfigError if it can't be read."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise ConfigError(f"{path}: is too large for a file of settings: {path.stat().st_size / 2**20:,.0f} MiB")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+
+
+def _values_in(node: yaml.Node, known: dict[int, int]) -> int:
+    """The number of values that a node stands for, each alias counted as what it stands for."""
+    if id(node) not in known:
+        known[id(node)] = 0  # an alias of itself adds nothing
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        inner = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = min(1 + sum(_values_in(part, known) for part in inner), MOST_VALUES + 1)
+    return known[id(node)]
 
 
 def dump_config(config: Config) -> str:
@@ -51,9 +91,7 @@ def dump_config(config: Config) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+        values = yaml_value(yaml_text(path))
     except NOT_YAML as error:
         raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
     if values is None:
@@ -79,23 +117,28 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 def _parsed(field: str, text: str) -> Any:
     """A value as YAML reads it; what a field of text is given stays text, even if it looks like a number or a date."""
     try:
-        value = yaml.safe_load(text)
+        value = yaml_value(text)
     except NOT_YAML as error:
-        if _is_text(field):  # such as %d/%m/%Y: YAML reserves the first letter
+        kind = _kind_of(field)
+        if kind is str or str in get_args(kind):  # such as %d/%m/%Y: YAML reserves the first letter
             return text.strip()
-        raise ConfigError(f"{text!r} is not a value YAML can read") from error
+        raise ConfigError(f"{brief(text)} is not a value YAML can read") from error
     looks_otherwise = not isinstance(value, str | list | None)
     return text.strip() if looks_otherwise and _is_text(field) else value
 
 
-def _suited(field: str, value: Any) -> Any:
+def suited(field: str, value: Any) -> Any:
     """Text such as 1e-5, which YAML 1.1 takes for a string, as a number, unless the field holds text."""
     return number_of_text(value) if isinstance(value, str) and not _is_text(field) else value
 
 
 def _is_text(field: str) -> bool:
     """Whether a field holds text, or names."""
-    return _holds_text(type(Config.model_fields[SECTION_OF[field]].default).model_fields[field].annotation)
+    return _holds_text(_kind_of(field))
+
+
+def _kind_of(field: str) -> object:
+    return type(Config.model_fields[SECTION_OF[field]].default).model_fields[field].annotation
 
 
 def _holds_text(kind: object) -> bool:
@@ -114,7 +157,7 @@ def number_of_text(text: str) -> str | float:
 
 def _locate(key: object, source: str) -> tuple[str, str | None]:
     """(section, field) of a plain or dotted name; (section, None) for a section's own name."""
-    name = key if isinstance(key, str) else _shown(key)
+    name = brief_name(key)
     section, dot, field = name.partition(".")
     if not dot and section in Config.model_fields:
         return section, None
@@ -129,19 +172,12 @@ def _fields_of_section(section: str, value: object, source: str) -> dict[str, An
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{source}: section {section} must hold fields, not {_shown(value)}")
+        raise ConfigError(f"{source}: section {section} must hold fields, not {brief(value)}")
     for field in value:
         if SECTION_OF.get(field) != section:
-            name = f"{section}.{field if isinstance(field, str) else _shown(field)}"
+            name = f"{section}.{brief_name(field)}"
             raise ConfigError(f"{source}: unknown field {name}{_nearest(name)}")
-    return {field: _suited(field, given) for field, given in value.items()}
-
-
-def _shown(value: object) -> str:
-    try:
-        return repr(value)
-    except ValueError:  # a hexadecimal number may have more digits than Python writes out
-        return "a number too long to show"
+    return {field: suited(field, given) for field, given in value.items()}
 
 
 def _nearest(name: str) -> str:
@@ -157,5 +193,5 @@ def _first_problem(error: ValidationError) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not where:
         return message
-    given = "" if isinstance(problem["input"], BaseModel | dict) else f" is {_shown(problem['input'])}:"
+    given = "" if isinstance(problem["input"], BaseModel | dict) else f" is {brief(problem['input'])}:"
     return f"{where}{given} {message[0].lower()}{message[1:]}"

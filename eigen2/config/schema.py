@@ -275,9 +275,9 @@ class TrackingConfig(Section):
     combined_score: str = Field(
         "0.7 * fitness/best_ever + 0.3 * final/win_rate",
         min_length=1,
-        description="the final metric of this name: numbers, metrics, + - * / (with spaces) and parentheses; "
-        "fitness/best_ever is a maximum over training episodes that differ in each generation, validation/best_ever "
-        "one over fixed episodes",
+        description="the metric of this name, in each generation where it needs no final/ metric: numbers, metrics, "
+        "+ - * / (with spaces) and parentheses; fitness/best_ever is a maximum over training episodes that differ in "
+        "each generation, validation/best_ever one over fixed episodes",
     )
     progress: bool = Field(True, description="show the progress bar")
 

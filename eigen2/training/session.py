@@ -8,6 +8,7 @@ from rich.console import Console
 
 from eigen2.config import Config
 from eigen2.market.market import Market
+from eigen2.tracking.expression import value_of
 from eigen2.tracking.jsonl import JsonLines, read_rows
 from eigen2.tracking.progress import Progress
 from eigen2.tracking.sink import Broadcast, Row, Sink
@@ -39,6 +40,7 @@ class Session:
         self._progress = Progress(console, config.run.num_generations, start_generation=generation)
         self._console = console
         self._meter = meter
+        self._combined_score = config.tracking.combined_score
         self._show = config.tracking.progress
         self._sinks = Broadcast({**sinks, **({"progress": self._progress} if self._show else {})})
 
@@ -60,6 +62,10 @@ class Session:
         for record in candidates:
             self._candidates.log(record)
         row = {**row, **self._meter()}
+        # of metrics of a generation alone, so that trials of a sweep can be compared by it while they run
+        score = value_of(self._combined_score, row)
+        if score is not None:
+            row["combined_score"] = score
         self._metrics.log(row)
         self._sinks.log(row)
 

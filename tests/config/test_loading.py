@@ -151,3 +151,52 @@ def test_a_dumped_config_reads_back_the_same(tmp_path: Path) -> None:
         text = dump_config(config)
         assert load_config(written(tmp_path, text)) == config
         assert dump_config(load_config(written(tmp_path, text))) == text
+
+
+def bomb(levels: int, top: str) -> str:
+    """YAML whose aliases stand for 9 to the power of `levels` values under `top`."""
+    lists = ["gamma: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    names = ("tau", "seed", "keep", "actor_lr", "critic_lr", "cost_bps", "batch_size", "lr_decay", "weight_decay")
+    lists += [f"{name}: &a{k + 1} [{', '.join([f'*a{k}'] * 9)}]" for k, name in enumerate(names[: levels - 1])]
+    return "\n".join([*lists, f"{top}: *a{levels - 1}", ""])
+
+
+MERGED = ", ".join(f"&m{k} {{<<: [{', '.join([f'*m{k - 1}' if k else '{gamma: 1}'] * 9)}]}}" for k in range(9))
+
+
+@pytest.mark.parametrize("text", [bomb(9, "ddpg"), f"ddpg: [{MERGED}]"])
+def test_aliases_that_stand_for_very_many_values_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path, text))
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        bomb(4, "ddpg"),
+        "ddpg: " + "x" * 100_000,
+        "gamma: [" + "0.5, " * 50_000 + "]",
+        "gamma: 0x" + "f" * 20_000,
+        "name: " + "x" * 100_000,
+        '? "' + "x" * 10_000 + '"\n: 1',
+    ],
+)
+def test_a_message_shows_only_the_beginning_of_a_value(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path, text))
+    assert len(str(caught.value)) < 500
+
+
+def test_an_override_with_aliases_is_refused_too() -> None:
+    with pytest.raises(ConfigError, match="is not a value YAML can read") as caught:
+        load_config(None, [f"investable=[{MERGED}]"])
+    assert len(str(caught.value)) < 500
+
+
+def test_a_file_too_large_for_settings_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    with path.open("wb") as file:
+        file.truncate(2**30)
+    with pytest.raises(ConfigError, match="is too large for a file of settings: 1,024 MiB"):
+        load_config(path)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tune.hyperband import Hyperband
@@ -90,3 +91,20 @@ def test_only_running_runs_are_stopped_but_all_count() -> None:
     rule = Hyperband(min_iter=5, eta=2)
     assert rule.stops(histories, ["running"], "maximize") == ["running"]
     assert rule.stops({"running": histories["running"]}, ["running"], "maximize") == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_several_objectives_no_run_is_stopped_that_none_beats(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    values = draw.integers(0, 6, (40, 2)).astype(float)  # coarse, so that ties happen
+    histories = {str(run): [(float("nan"), 0.0), (a, b)] for run, (a, b) in enumerate(values.tolist())}
+    stopped = Hyperband(min_iter=1, eta=2).stops_of_several(histories, list(histories), ("maximize", "minimize"))
+    assert len(stopped) > 5
+
+    def beaten_by(run: int) -> int:
+        a, b = values[run]
+        return int(((values[:, 0] >= a) & (values[:, 1] <= b) & (values != values[run]).any(axis=1)).sum())
+
+    beaten = {str(run): beaten_by(run) for run in range(40)}
+    assert all(beaten[run] > 0 for run in stopped)
+    assert min(beaten[run] for run in stopped) > max(count for run, count in beaten.items() if run not in stopped)

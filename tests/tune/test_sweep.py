@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,25 @@ import pytest
 import ray
 from rich.console import Console
 
-from eigen2.config import ResourcesConfig
+from eigen2.config import ResourcesConfig, load_config
 from eigen2.errors import ConfigError, ResourceError, RunError
 from eigen2.training.cluster import Node, connect
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import Share
 from tests.training.small import assert_same_run, rows_of
+from tests.training.small import run as train_alone
 from tests.tune.small_sweep import SWEEP, lay_down, make_plan, run_sweep
 from tune.estimate import Timing, estimate_table, share_trained, trial_seconds
 from tune.folder import Settings, SweepFolder
 from tune.hyperband import Hyperband
 from tune.pareto import pareto
-from tune.records import Record, Records, read_records
-from tune.resources import room_for
-from tune.running import target_reached, told_of
-from tune.sweep import main
+from tune.records import Record, Records, State, read_records
+from tune.resources import Room, room_for
+from tune.running import Plan, target_reached, told_of
+from tune.search import proposals_of
+from tune.sweep import comparisons, main
 from tune.sweep_file import Metric
-from tune.table import Progress, best_of, kept_processes
+from tune.table import Progress, best_of, kept_processes, reasons, trials_table
 
 ROOT = Path(__file__).parents[2]
 METRIC = Metric("fitness/best_ever", "maximize")
@@ -103,11 +106,148 @@ def test_bad_usage_is_refused_before_anything_starts(small_folder: Path, capsys:
         (["sweep.yaml", "--config", "base.yaml", "--concurrent", "two"], "--concurrent two"),
         (["sweep.yaml", "--config", "base.yaml", "--name", "a/b"], "--name"),
         (["--resume", "nothing"], "is not the folder of a sweep"),
-        (["--resume", "nothing", "--seed", "1", "--name", "x"], "--resume takes the sweep's own settings"),
+        (["--resume", "nothing", "--seed", "0", "--name", "x"], "leave out --name, --seed; it goes with --samples"),
+        (["--resume", "nothing", "--dry-run"], "leave out --dry-run"),
+        (["sweep.yaml", "--resume", "nothing", "--config", "base.yaml"], "leave out FILE, --config"),
+        (
+            ["sweep.yaml", "--config", "base.yaml", "--samples", "0"],
+            "--samples 0: it is the number of trials, at least 1",
+        ),
+        (["sweep.yaml", "--config", "base.yaml", "--samples", "-3"], "--samples -3: it is"),
+        (["sweep.yaml", "--config", "base.yaml", "--retry-failed"], "give it with --resume NAME"),
     ):
         assert main(args) in (1, 2)
         assert said in capsys.readouterr().err
     assert not (small_folder / "sweeps").exists()
+
+
+def begun(states: Sequence[State], **settings: Any) -> SweepFolder:
+    """A sweep in the working folder that an earlier session left behind, with trials in these states."""
+    plan = make_plan(samples=len(states), **settings)
+    folder = SweepFolder.create("begun", Path("sweep.yaml"), plan.base, plan.settings)
+    records = Records(folder.trials)
+    for number, state in enumerate(states):
+        values = {"ddpg.actor_lr": 0.001 * (number + 1), "ddpg.gamma": 0.9}
+        best = None if state == "failed" else float(number)
+        reason = "member 0 put out NaN or infinity" if state == "failed" else None
+        metrics = {} if best is None else {"fitness/best_ever": best}
+        records.put(record(number, best, state=state, values=values, metrics=metrics, reason=reason))
+    return folder
+
+
+RANDOM = {"method": "random", "parameters": {"actor_lr": {"min": 0.001, "max": 0.004}}}
+
+
+def resume(monkeypatch: pytest.MonkeyPatch, *args: str, state: State = "finished") -> int:
+    """`--resume begun`, without Ray: each trial that is left gets this state at once."""
+    monkeypatch.setattr("tune.sweep.connect", lambda resources: None)
+    monkeypatch.setattr("tune.sweep.nodes", lambda: [Node(2.0, 0.0)])
+
+    def run(plan: Plan, folder: SweepFolder, room: Room, console: Console) -> Records:
+        records = Records(folder.trials)
+        told = [told_of(one, plan.objectives) for one in records]
+        search = proposals_of(plan.sweep, plan.settings.seed, num_trials=plan.trials, told=told)
+        while trial := search.ask():
+            best = None if state == "failed" else float(trial.number)
+            records.put(record(trial.number, best, state=state, values=trial.values))
+            search.tell(trial.number, None if best is None else [best])
+        return records
+
+    monkeypatch.setattr("tune.sweep.run", run)
+    return main(["--resume", "begun", *args])
+
+
+def test_a_finished_sweep_is_extended(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_down(small_folder, {**RANDOM, "run_cap": 2})
+    folder = begun(["finished", "finished"])
+    assert resume(monkeypatch, "--samples", "5") == 0
+    assert [one.number for one in read_records(folder.trials)] == list(range(5))
+    assert folder.read_settings().samples == 5, "the next session keeps to it"
+    assert resume(monkeypatch) == 0
+    assert len(read_records(folder.trials)) == 5
+
+
+def test_the_runs_of_an_extended_sweep_count_its_trials(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_down(small_folder, RANDOM)
+    folder = begun(["finished", "finished"])
+    run = RunFolder(folder.runs / "trial_0000")
+    run.path.mkdir(parents=True)
+    run.config.write_text("run: {sweep_trials: 2}\nddpg: {tau: 0.5}\n")
+    Records(folder.trials).change("trial_0000", run=str(run.path))
+    assert resume(monkeypatch, "--samples", "5") == 0
+    assert load_config(run.config) == load_config(None, ["sweep_trials=5", "tau=0.5"])
+
+
+def test_fewer_trials_than_there_are_is_refused(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = begun(["finished", "failed"])
+    for samples, said in (("1", "has 2 trials already"), ("0", "at least 1"), ("-2", "at least 1")):
+        assert resume(monkeypatch, "--samples", samples) == 2
+        assert said in capsys.readouterr().err
+    assert folder.read_settings().samples == 2
+    assert resume(monkeypatch, "--num-cpus", "-3") == 2
+    assert "resources.num_cpus is -3" in capsys.readouterr().err
+
+
+def test_a_grid_is_extended_to_its_end_and_says_so(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = begun(["finished"])
+    assert resume(monkeypatch, "--samples", "40") == 0
+    assert len(read_records(folder.trials)) == 2
+    assert "note: the grid has 2 combinations, so there are 2 trials" in capsys.readouterr().out
+
+
+def test_failed_trials_are_run_again_when_asked(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_down(small_folder, RANDOM)
+    folder = begun(["finished", "failed", "stopped", "failed"])
+    before = read_records(folder.trials)
+    assert resume(monkeypatch) == 0
+    assert read_records(folder.trials) == before
+    assert resume(monkeypatch, "--retry-failed") == 0
+    after = read_records(folder.trials)
+    assert [one.state for one in after] == ["finished", "finished", "stopped", "finished"]
+    assert [one.values for one in after] == [one.values for one in before]
+
+
+def test_a_sweep_whose_trials_all_failed_has_failed(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun(["failed"])
+    assert resume(monkeypatch, "--samples", "2", state="failed") == 1
+    assert "all 2 trials failed" in (said := capsys.readouterr().err)
+    assert "--resume begun --retry-failed" in said
+
+
+def test_trials_at_once_are_remembered(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun(["finished"], concurrent=2)
+    for args, said in (
+        ([], "2 trials at once (as asked)"),
+        (["--concurrent", "1"], "1 trial at once (as asked)"),
+        ([], "1 trial at once (as asked)"),
+        (["--concurrent", "auto"], "1 trial at once (as many"),
+    ):
+        assert resume(monkeypatch, *args) == 0
+        assert said in capsys.readouterr().out
+
+
+def test_what_can_not_be_run_changes_no_setting(small_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_down(small_folder, RANDOM, cpus_per_member=1.0)
+    folder = begun(["failed"])
+    assert resume(monkeypatch, "--samples", "5", "--concurrent", "9", "--retry-failed") == 1
+    assert (folder.read_settings().samples, folder.read_settings().concurrent) == (1, None)
+    assert [one.state for one in read_records(folder.trials)] == ["failed"]
+
+
+def test_settings_of_an_older_version_are_read(small_folder: Path) -> None:
+    folder = begun(["finished"])
+    older = json.loads(folder.settings.read_text())
+    del older["concurrent"]
+    folder.settings.write_text(json.dumps(older))
+    assert folder.read_settings().concurrent is None
 
 
 # --- trials -----------------------------------------------------------------------------------------------------------
@@ -208,6 +348,33 @@ def test_the_command_line_stands_over_constants(small_folder: Path) -> None:
 def test_a_metric_of_the_end_stops_nobody(small_folder: Path) -> None:
     lay_down(small_folder, {"metric": {"name": "combined_score", "goal": "maximize"}})
     assert make_plan(scheduler="asha").scheduler == "none"
+    two = ("fitness/best_ever", "final/win_rate")
+    assert make_plan(scheduler="wandb", objectives=two).scheduler == "none", "one of two objectives is known at the end"
+
+
+def test_a_dry_run_tells_when_trials_are_compared(small_folder: Path) -> None:
+    plan = replace(make_plan(), generations=20)
+    said = {min_iter: comparisons(plan, Hyperband(min_iter=min_iter, eta=2, s=3)) for min_iter in (5, 20)}
+    assert said[5] == "trials are compared by fitness/best_ever after 5, 10 generations"
+    assert said[20] == "no trial is stopped early: the first comparison is after 20 generations"
+
+
+def test_a_combined_score_of_each_generation_allows_early_stopping(small_folder: Path, tmp_path: Path) -> None:
+    score = {"value": "fitness/max - 2 * fitness/std"}
+    parameters = {"actor_lr": {"values": [0.001, 0.004]}, "combined_score": score}
+    lay_down(small_folder, {"metric": {"name": "combined_score", "goal": "maximize"}, "parameters": parameters})
+    plan = make_plan(scheduler="asha")
+    assert (plan.scheduler, plan.compared) == ("asha", ("combined_score",))
+    folder = train_alone(tmp_path / "run", combined_score=score["value"])
+    expected = [row["fitness/max"] - 2 * row["fitness/std"] for row in rows_of(folder)]
+    assert [row["combined_score"] for row in rows_of(folder)] == expected
+    overridden = make_plan(scheduler="asha", overrides=("combined_score=final/win_rate",))
+    assert overridden.scheduler == "none"
+
+
+def test_a_combined_score_of_the_end_is_in_no_row(tmp_path: Path) -> None:
+    folder = train_alone(tmp_path / "run", num_generations=1, combined_score="fitness/max + final/win_rate")
+    assert "combined_score" not in rows_of(folder)[0]
 
 
 def test_the_best_the_target_and_the_pareto_front(tmp_path: Path) -> None:
@@ -224,6 +391,19 @@ def test_the_best_the_target_and_the_pareto_front(tmp_path: Path) -> None:
     assert [one.number for one in front] == [0, 1, 3]
     assert target_reached(records, Metric("fitness/best_ever", "maximize", target=99.0))
     assert not target_reached(records, Metric("fitness/best_ever", "maximize", target=100.0))
+
+
+def test_the_table_of_trials_is_whole_at_80_columns() -> None:
+    failed = [record(number, state="failed", reason="member 0 put out NaN or infinity") for number in (1, 3)]
+    shown = Console(file=io.StringIO(), width=80)
+    for metric in ("validation/avg_trade_duration", "evolution/mutation_rate", "combined_score"):
+        shown.print(trials_table([record(0, -1234.5678), *failed, record(2, 0.000123456)], Metric(metric, "maximize")))
+    assert isinstance(shown.file, io.StringIO)
+    text = shown.file.getvalue()
+    assert "…" not in text
+    assert {len(line) for line in text.splitlines()} <= set(range(81))
+    assert text.count("0.0001235") == 3
+    assert reasons(failed) == ["trial_0001, trial_0003 failed: member 0 put out NaN or infinity"]
 
 
 def test_progress_counts_states_and_time_left(tmp_path: Path) -> None:

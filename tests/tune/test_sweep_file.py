@@ -46,9 +46,7 @@ def test_the_shipped_files(name: str, metric: str) -> None:
     assert (sweep.method, sweep.metric) == ("bayes", Metric(metric, "maximize"))
     assert sweep.early_terminate == Hyperband(min_iter=5, eta=2, s=3)
     assert (sweep.project, sweep.entity) == ("eigen2-self", "eigen2-self")
-    assert [note.partition(": ")[2] for note in sweep.notes] == [
-        "s beside min_iter does nothing in W&B's rule; runs are compared at 5, 10, 20, 40, ..."
-    ]
+    assert sweep.notes == (), "nothing is amiss in the project's own files"
 
 
 def test_the_shipped_files_hold_no_number_that_yaml_takes_for_text() -> None:
@@ -132,6 +130,47 @@ parameters:
     )
 
 
+def test_text_in_exponent_form_is_a_whole_number_where_the_field_holds_one(tmp_path: Path) -> None:
+    specs = {"buffer_size": {"values": ["3e6", 5000]}, "batch_size": {"min": "1e1", "max": "1e2"}}
+    sweep = sweep_of(tmp_path, {**specs, "buffer_warmup": {"value": "1e3"}})
+    assert [parameter.law for parameter in sweep.space.parameters] == [Categories((3_000_000, 5000)), Integers(10, 100)]
+    assert sweep.space.constants == {"replay.buffer_warmup": 1000}
+    assert [note.partition(": ")[2] for note in sweep.notes] == [
+        "buffer_size.values '3e6' is text in YAML 1.1; read as 3000000",
+        "batch_size.min '1e1' is text in YAML 1.1; read as 10",
+        "batch_size.max '1e2' is text in YAML 1.1; read as 100",
+        "buffer_warmup.value '1e3' is text in YAML 1.1; read as 1000",
+    ]
+
+
+def test_a_grid_tries_a_repeated_value_once_and_says_so(tmp_path: Path) -> None:
+    parameters = {"weight_decay": {"values": [0.05, 0.00005, 0.00005]}, "batch_size": {"values": [5, 20]}}
+    sweep = sweep_of(tmp_path, parameters, method="grid")
+    grid = [(values["ddpg.weight_decay"], values["ddpg.batch_size"]) for values in sweep.space.grid()]
+    assert grid == [(0.05, 5), (0.05, 20), (0.00005, 5), (0.00005, 20)]
+    assert sweep.space.size() == 4
+    assert sweep.notes == ("line 8: weight_decay lists 5e-05 more than once; a grid tries each value once",)
+    drawn = sweep_of(tmp_path, parameters, method="random")
+    assert drawn.notes == (), "drawn at random, a repeated value is drawn more often"
+    assert drawn.space.parameters[0].law.quantile(0.5) == 0.00005
+
+
+def test_whole_ends_on_a_field_with_fractions_are_drawn_whole_and_said(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, {"input_noise": {"min": 0, "max": 1}, "noise_scale": {"min": 0.0, "max": 1.0}})
+    assert [parameter.law for parameter in sweep.space.parameters] == [Integers(0, 1), Uniform(0.0, 1.0)]
+    assert sweep.notes == (
+        "line 7: input_noise has a whole min and max, so only whole numbers from 0 to 1 are drawn, as W&B does; "
+        "for all between write distribution: uniform",
+    )
+    said = sweep_of(tmp_path, {"input_noise": {"min": 0, "max": 1, "distribution": "int_uniform"}})
+    assert said.notes == (), "asked for by name"
+
+
+def test_a_command_may_hold_numbers(tmp_path: Path) -> None:
+    command = ["${env}", "python", "train.py", "--epochs", 40, "--delta", 0.002, "${args}"]
+    assert sweep_of(tmp_path, {"tau": {"value": 0.1}}, command=command).method == "random"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -205,7 +244,8 @@ def test_a_wrong_parameter_is_refused_with_its_line(tmp_path: Path, text: str, s
         ({"early_terminate": {"type": "hyperband", "min_iter": 5, "s": 2.0}}, "s must be a whole number, not 2.0"),
         ({"early_terminate": {"type": "hyperband", "min_iter": 5, "eta": 1}}, "eta is 1: it must be above 1"),
         ({"early_terminate": {"type": "asha", "min_iter": 5}}, "must have type: hyperband"),
-        ({"command": "python train.py"}, "command must be a list of texts"),
+        ({"command": "python train.py"}, "command must be a list of texts or numbers"),
+        ({"command": ["python", ["train.py"]]}, "command must be a list of texts or numbers"),
         ({"method": "grid"}, "method grid: tau can't be in a grid"),
     ],
 )
@@ -233,9 +273,7 @@ def test_everything_else_of_the_schema_is_taken(tmp_path: Path) -> None:
     assert sweep.metric == Metric("combined_score", "minimize", -3.0)
     assert sweep.early_terminate == Hyperband(max_iter=27, s=2, strict=False)
     assert sweep.space.constants == {"tracking.combined_score": "fitness/best_ever - 2 * final/win_rate"}
-    assert sweep.notes == (
-        "combined_score is known only at the end of a run, so early_terminate has nothing to compare",
-    )
+    assert sweep.notes == ()
 
 
 def test_what_a_user_should_know_is_said(tmp_path: Path) -> None:
@@ -266,3 +304,27 @@ def test_no_text_is_taken_for_a_sweep(tmp_path: Path, text: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="can't be read"):
         SweepFile.read(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("levels", [9, 4])
+def test_aliases_that_stand_for_very_many_values_make_a_short_message(tmp_path: Path, levels: int) -> None:
+    lists = "".join(f"    &a{k} [{', '.join([f'*a{k - 1}' if k else '0.1'] * 9)}],\n" for k in range(levels))
+    with pytest.raises(ConfigError) as caught:
+        SweepFile.read(written(tmp_path, f"method: random\nparameters:\n  tau:\n    values: [\n{lists}    ]\n"))
+    assert ("its aliases stand for more than 100,000 values" in str(caught.value)) == (levels == 9)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("run_cap: 5\nparameters: {tau: {min: HUGE, max: 1}}", "tau has min 999"),
+        ("metric: {name: fitness/max, target: HUGE}\nparameters: {tau: {value: 0.1}}", "target must be a number"),
+        ("early_terminate: {type: hyperband, min_iter: HUGE}\nparameters: {tau: {value: 0.1}}", "at most 1,000,000"),
+        ("early_terminate: {type: hyperband, min_iter: 1, eta: HUGE}\nparameters: {tau: {value: 0.1}}", "eta is 999"),
+        ("early_terminate: {type: hyperband, min_iter: 1, eta: .nan}\nparameters: {tau: {value: 0.1}}", "eta is nan"),
+    ],
+)
+def test_a_number_of_400_digits_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        SweepFile.read(written(tmp_path, "method: random\n" + text.replace("HUGE", "9" * 400)))

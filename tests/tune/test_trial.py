@@ -13,7 +13,7 @@ from rich.console import Console
 
 from eigen2.config import ResourcesConfig, load_config
 from eigen2.errors import RunError
-from eigen2.training.cluster import connect
+from eigen2.training.cluster import connect, nodes
 from eigen2.training.member import Member
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalRuntime, Part, Reference, Share, gather
@@ -21,7 +21,9 @@ from eigen2.training.session import Session, train
 from tests.training.small import assert_same_run, rows_of
 from tests.tune.small_sweep import lay_down, make_plan, run_sweep
 from tune.population import market_of, open_or_create, with_smaller_pieces
-from tune.running import RETRIES
+from tune.records import Records, read_records
+from tune.resources import room_for
+from tune.running import RETRIES, retry_failed, run
 from tune.trial import PopulationTrial
 from tune.warm import WarmRuntime
 
@@ -71,7 +73,9 @@ class Troubled(PopulationTrial):
         return super().step()
 
 
-def test_a_failed_trial_is_tried_again_then_marked_and_the_sweep_goes_on(small_folder: Path) -> None:
+def test_a_failed_trial_is_tried_again_then_marked_and_the_sweep_goes_on(
+    small_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder, trials, shown = run_sweep(make_plan(), kind=Troubled)
     assert [(trial.state, trial.reason) for trial in trials] == [
         ("failed", "member 1 put out NaN or infinity"),
@@ -79,8 +83,18 @@ def test_a_failed_trial_is_tried_again_then_marked_and_the_sweep_goes_on(small_f
     ]
     assert shown.count("trial_0000 failed and goes on") == RETRIES
     assert "trial_0001 failed and goes on from its last checkpoint: member 0 put out NaN" in shown
+    assert "tune.py" not in capfd.readouterr().err, "no line of Ray's own"
+    assert "Trials did not complete" in folder.log.read_text()
     alone = by_hand(small_folder / "alone", "actor_lr=0.004", "gamma=0.9")
     assert_same_run(RunFolder(folder.runs / "trial_0001"), alone)
+
+    assert [trial.trial for trial in retry_failed(Records(folder.trials))] == ["trial_0000"]
+    run(make_plan(), folder, room_for(2, make_plan().base.resources, nodes(), 1), Console(file=io.StringIO()))
+    assert [trial.state for trial in read_records(folder.trials)] == ["finished", "finished"]
+    assert read_records(folder.trials)[1] == trials[1]
+    retried = by_hand(small_folder / "retried", "actor_lr=0.001", "gamma=0.9")
+    assert_same_run(RunFolder(folder.runs / "trial_0000"), retried)
+    assert load_config(RunFolder(folder.runs / "trial_0000").config).run.sweep_trials == 2
 
 
 class Starved(Member):
