@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import yaml
-
 from eigen2.cloud.api import RunPod
 from eigen2.cloud.fleet import HEAD
 from eigen2.cloud.places import check_name, owner
 from eigen2.cloud.pod import ClusterId
 from eigen2.cloud.settings import ProviderSettings, read
+from eigen2.config.loading import NOT_YAML, yaml_text, yaml_value
 from eigen2.errors import ConfigError, ResourceError, RunError
 
 DASHBOARD_PORT = 8265
@@ -37,9 +36,9 @@ class Cluster:
     def load(cls, path: Path) -> "Cluster":
         """From a cluster file. Raises ConfigError if it isn't one of RunPod's."""
         try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+            found = yaml_value(yaml_text(path))
             name, key, provider = found["cluster_name"], found["auth"]["ssh_private_key"], found["provider"]
-        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        except NOT_YAML as error:
             raise ConfigError(f"--cluster {path}: not a cluster file: {type(error).__name__} {error}") from error
         settings = read(ProviderSettings, provider, f"{path}: provider")
         name = check_name(f"--cluster {path}: cluster_name", name)
