@@ -4,6 +4,7 @@ Ray opens its own folder, /tmp/ray, to every user of the machine, who could put 
 """
 
 import fcntl
+import itertools
 import os
 import shutil
 import stat
@@ -31,7 +32,8 @@ def new_ray_folder() -> Path:
     try:
         with _locked_home(home):
             _remove_ended(home)
-            folder = Path(tempfile.mkdtemp(prefix="", dir=home))
+            folder = next(home / str(n) for n in itertools.count() if not (home / str(n)).exists())
+            folder.mkdir(mode=0o700)
             _lock(folder)  # until this process ends: the lock goes with it, however it ends
             return folder
     except OSError as error:
@@ -43,15 +45,18 @@ def new_ray_folder() -> Path:
 def _home() -> Path:
     """The folder of all Rays of this user. Ray can't use a path that leaves no room for the names of its sockets."""
     name = f"eigen2-{os.geteuid()}"
-    most = LONGEST_SOCKET - LONGEST_NAME - len(f"/{name}/12345678")
+    most = LONGEST_SOCKET - LONGEST_NAME - len(f"/{name}/999")
     chosen = os.environ.get("RAY_TMPDIR")
-    if chosen and len(os.fsencode(chosen)) > most:
-        raise ResourceError(
-            f"RAY_TMPDIR: {chosen} has {len(os.fsencode(chosen))} bytes, which leaves no room for the names of Ray's "
-            f"sockets; name a folder of at most {most}"
-        )
     parent = Path(chosen or tempfile.gettempdir()).absolute()
-    return (parent if len(os.fsencode(parent)) <= most else FALLBACK) / name
+    size = len(os.fsencode(parent))
+    if size <= most:
+        return parent / name
+    if chosen:
+        raise ResourceError(
+            f"RAY_TMPDIR: {parent} has {size} bytes, and with more than {most} the paths of Ray's sockets are too "
+            "long; name a folder with a shorter path"
+        )
+    return FALLBACK / name
 
 
 @contextmanager

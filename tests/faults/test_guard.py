@@ -49,6 +49,32 @@ part = runtime.make("a worker", Worker, Share())
 assert runtime.collect([(part, part.call("work"))], 60) == [1]
 """
 
+INTRUDER = """
+import os, socket, sys
+from pathlib import Path
+session, user = Path(sys.argv[1]), int(sys.argv[2])
+os.setgroups([])
+os.setgid(user)
+os.setuid(user)
+def connect():
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(session / "sockets" / "raylet"))
+tries = {
+    "list": lambda: os.listdir(session / "sockets"),
+    "connect": connect,
+    "replace": lambda: (session / "sockets" / "raylet").rename(session / "sockets" / "mine"),
+    "write": lambda: (session / "planted").write_text("mine"),
+    "read": lambda: next((session / "logs").glob("gcs_server.*")).read_text(),
+}
+for name, attempt in tries.items():
+    try:
+        attempt()
+        print(name)
+    except (PermissionError, StopIteration):
+        pass
+"""
+NOBODY = 65534
+
 
 @pytest.fixture(scope="module")
 def _local() -> Iterator[None]:
@@ -109,6 +135,16 @@ def test_every_port_of_a_local_ray_listens_on_loopback() -> None:
 def test_the_search_sees_a_port_on_all_interfaces() -> None:
     with socket.create_server(("0.0.0.0", 0)):
         assert "0.0.0.0" in addresses_of(os.getpid())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+@pytest.mark.usefixtures("_local")
+def test_another_user_reaches_nothing_of_a_local_rays_folder() -> None:
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    assert (session / "sockets" / "raylet").is_socket()
+    command = [sys.executable, "-c", INTRUDER, str(session), str(NOBODY)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "", "what another user could do"
 
 
 @pytest.mark.usefixtures("_local")
