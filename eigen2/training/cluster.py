@@ -3,6 +3,7 @@
 import logging
 import math
 import socket
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from ray.exceptions import AuthenticationError
 
 from eigen2.config import ResourcesConfig
 from eigen2.errors import ResourceError
-from eigen2.training.guard import make_token, meet, on_loopback
+from eigen2.training.guard import find_own_cluster, make_token, meet, on_loopback
 from eigen2.training.health import check_local_ray
 from eigen2.training.ray_compat import caller_handles_sigterm, keep_ray_off_the_terminal
 from eigen2.training.ray_folder import new_ray_folder
@@ -20,7 +21,7 @@ from eigen2.training.runtime import Share
 from eigen2.training.stopping import answering_signals
 
 KNOCK_S = 10.0
-CLIENT = "ray://"
+CLIENT, AUTO, LOOPBACK = "ray://", "auto", "127."
 QUIETLY: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 QUICK_TO_END = {"task_events_shutdown_flush_timeout_ms": 500}  # 5000: as long a driver waits for a GCS that has ended
 PRECISION = 10_000  # Ray counts resources in steps of 0.0001
@@ -77,11 +78,14 @@ def _join(address: str) -> Any:
 
 
 def _joined(address: str) -> Any:
-    if not address.startswith(CLIENT):
-        address = canonicalize_bootstrap_address_or_die(address)  # of `auto`, too, Ray would not ask what it wants
+    if address == AUTO:
+        address = find_own_cluster()
+    elif not address.startswith(CLIENT):
+        address = canonicalize_bootstrap_address_or_die(address)
     _knock(address)
     meet(address.removeprefix(CLIENT))
-    return ray.init(address=address, **QUIETLY)
+    with on_loopback() if address.startswith(LOOPBACK) else nullcontext():
+        return ray.init(address=address, **QUIETLY)
 
 
 def _knock(address: str) -> None:
