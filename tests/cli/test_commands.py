@@ -60,7 +60,7 @@ def test_want_of_memory_is_told_with_a_remedy(
     monkeypatch.setattr("eigen2.cli.config.run", lambda args: np.zeros(10**15))
     assert main(["config", "show"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("eigen2: this machine is out of memory (_ArrayMemoryError: Unable to allocate ")
+    assert error.startswith("eigen2: this machine is out of memory (MemoryError: Unable to allocate ")
     assert error.endswith("lower evolution.population_size, or use a larger machine\n")
     assert len(error.splitlines()) == 1
 
