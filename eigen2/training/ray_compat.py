@@ -26,7 +26,7 @@ def caller_handles_sigterm() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = setter
-        if threading.current_thread() is threading.main_thread():  # the only one that may
+        if handler is not None and threading.current_thread() is threading.main_thread():  # the only one that may
             signal.signal(signal.SIGTERM, handler)
 
 

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from eigen2.training import stopping
+
 # blocked in C as a library is that looks after signals itself: its call goes on after one
 BLOCKED = """
 import ctypes, signal, sys
@@ -18,6 +20,13 @@ with stopping.answering_signals():
     print("blocked", flush=True)
     ctypes.CDLL(None).read(0, ctypes.create_string_buffer(1), 1)
 print("went on")
+"""
+SLOW = """
+import time
+from eigen2.training import stopping
+stopping.SLOW_S = 0.1
+with stopping.answering_signals():
+    time.sleep(1)
 """
 AFTER = """
 import signal, sys
@@ -50,7 +59,12 @@ def signalled(script: str, how: signal.Signals) -> tuple[int, str, str]:
 def test_it_is_answered_and_ends_the_process_all_the_same(how: signal.Signals) -> None:
     code, out, err = signalled(BLOCKED, how)
     assert (code, out) == (1, "")
-    assert err == "stopping: Ray is still starting, nothing was trained yet\n"
+    assert err == f"{stopping.SAID}\n"
+
+
+def test_a_ray_that_is_slow_to_start_is_told_once() -> None:
+    done = subprocess.run([sys.executable, "-c", SLOW], capture_output=True, text=True, check=True)
+    assert done.stderr == f"{stopping.SLOW}\n"
 
 
 def test_afterwards_signals_are_the_callers_again() -> None:
