@@ -80,6 +80,6 @@ def _greet(console: Console, config: Config, folder: RunFolder, generation: int)
 
 def _say_how_to_go_on(console: Console, folder: RunFolder) -> None:
     saved = generations_saved(folder.checkpoints)
-    kept = f"the last checkpoint holds {saved[-1]} generations" if saved else "there is no checkpoint yet"
+    kept = f"the last checkpoint is after generation {saved[-1]}" if saved else "there is no checkpoint yet"
     console.print(f"stopping: {kept}; go on with:", highlight=False)
     console.print(f"  eigen2 train --resume {folder.path}", highlight=False, markup=False, soft_wrap=True)

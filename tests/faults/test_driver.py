@@ -120,7 +120,7 @@ def test_stopped_and_resumed(tmp_path: Path, market_file: Path, uninterrupted: R
         said = (tmp_path / "stderr").read_text().splitlines()
         saved = generations_saved(folder.checkpoints)[-1]
         assert said[-3:] == [
-            f"stopping: the last checkpoint holds {saved} generations; go on with:",
+            f"stopping: the last checkpoint is after generation {saved}; go on with:",
             f"  eigen2 train --resume {folder.path}",
             "eigen2: stopped",
         ]
