@@ -28,14 +28,6 @@ class RunError(Eigen2Error):
     """A run can't start, go on, or be read."""
 
 
-def tells_of_memory(text: str) -> bool:
-    """Whether the text of an exception, with its type, says that this machine's memory ran out.
-
-    Python and NumPy raise MemoryError, torch's allocator for the CPU a RuntimeError.
-    """
-    return "MemoryError" in text or "can't allocate memory" in text or "Cannot allocate memory" in text
-
-
 @contextmanager
 def concerning(what: str) -> Iterator[None]:
     """Begin the text of each RunError that is raised within by what it is about: a file, most often."""
@@ -43,3 +35,11 @@ def concerning(what: str) -> Iterator[None]:
         yield
     except RunError as error:
         raise RunError(f"{what}: {error}") from error
+
+
+def tells_of_memory(text: str) -> bool:
+    """Whether the text of an exception, with its type, says that this machine's memory ran out.
+
+    Python and NumPy raise MemoryError, torch's allocator for the CPU a RuntimeError.
+    """
+    return "MemoryError" in text or "can't allocate memory" in text or "Cannot allocate memory" in text
