@@ -2,20 +2,22 @@
 
 import argparse
 import importlib
-import logging
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 
 from eigen2 import __version__
-from eigen2.errors import Eigen2Error
+from eigen2.errors import Eigen2Error, tells_of_memory
+from eigen2.terminal import show_warnings
+
+LESS_MEMORY = "take fewer days or columns of data, lower evolution.population_size, or use a larger machine"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns 0 when it is done, 1 when it failed, 2 for bad usage or a bad config."""
     args = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    show_warnings()
     try:
         # a command's module is imported when it is called: `data check` need not wait for torch
         command = importlib.import_module(f"eigen2.cli.{args.module}")
@@ -30,7 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _failed(args, "stopped", 1)
     except Exception as error:  # noqa: BLE001 - the last resort: told to the user, with its traceback under --debug
-        return _failed(args, f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
+        text = f"{type(error).__name__}: {error}"
+        if tells_of_memory(text):
+            return _failed(args, f"this machine is out of memory ({text.splitlines()[0]}); {LESS_MEMORY}", 1)
+        return _failed(args, f"{text} (run again with --debug for the traceback)", 1)
 
 
 def _failed(args: argparse.Namespace, message: str, code: int) -> int:

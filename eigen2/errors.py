@@ -93,3 +93,11 @@ def concerning(what: str) -> Iterator[None]:
         yield
     except RunError as error:
         raise RunError(f"{what}: {error}") from error
+
+
+def tells_of_memory(text: str) -> bool:
+    """Whether the text of an exception, with its type, says that this machine's memory ran out.
+
+    Python and NumPy raise MemoryError, torch's allocator for the CPU a RuntimeError.
+    """
+    return "MemoryError" in text or "can't allocate memory" in text or "Cannot allocate memory" in text

@@ -4,7 +4,6 @@ Without a sweep it is one run with the middle values of a sweep file: the way to
 """
 
 import argparse
-import logging
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from rich.console import Console
 
 from eigen2.config import Config, load_config
 from eigen2.errors import Eigen2Error
+from eigen2.terminal import show_warnings
 from eigen2.tracking.expression import check
 from eigen2.tracking.sink import Row
 from eigen2.tracking.wandb_sink import WandbSink
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train one run; returns 0 when it is done or was stopped, 1 when it failed, 2 for bad usage or a bad config."""
     # a command with ${args} gives the values once more: they come with the run
     args, _ = _parser().parse_known_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    show_warnings()
     _on_signals(_stop)
     try:
         return _run(args)

@@ -50,11 +50,11 @@ class Population:
         done = saved[-1] if saved else 0
         rewind(folder.checkpoints, done)
         self._heard = Heard()
-        listener = Session(
+        self._listener = Session(
             config, folder, done, {**(sinks or {}), "the trial": self._heard}, console or Console(stderr=True)
         )
         self.rows = read_rows(folder.metrics) if folder.metrics.exists() else []
-        self._trainer = Trainer(config, self._market, folder, runtime, fit, listener)
+        self._trainer = Trainer(config, self._market, folder, runtime, fit, self._listener)
         self._trainer.start()
         if done:
             self._trainer.restore(done)
@@ -77,6 +77,7 @@ class Population:
 
     def finish(self) -> Row:
         """Save the champion; the run's final figures and its combined score."""
+        self._listener.end_bar()
         self._trainer.save_champion()
         self._trainer.flush()
         final: Row = final_figures(self._config, self._market, load_genome(self._folder.champion))

@@ -1,7 +1,6 @@
 """`python -m tune.sweep [FILE]`: search hyper-parameters with Ray Tune, by a W&B sweep file."""
 
 import argparse
-import logging
 import signal
 import sys
 import traceback
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eigen2.errors import ConfigError, Eigen2Error, RunError
+from eigen2.terminal import show_warnings
 from eigen2.training.cluster import connect, nodes
 from eigen2.training.room import nodes_in_reach
 from tune.estimate import estimate_table, time_generation
@@ -39,7 +39,7 @@ DEFAULT_TRIALS = 20  # where neither the file's run_cap nor --samples limits the
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a sweep; returns 0 when it is done, 1 when it failed or was stopped, 2 for bad usage or a bad file."""
     args = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    show_warnings()
     try:
         return _resume(args) if args.resume else _begin(args)
     except Eigen2Error as error:

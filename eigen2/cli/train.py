@@ -55,7 +55,11 @@ def warn_of_geometry(config: Config, market: Market, console: Console) -> None:
 
 
 def join_cluster(config: Config, console: Console) -> None:
-    """Join or start Ray and say where its dashboard is. Raises ResourceError where the population can't fit."""
+    """Join or start Ray and say where its dashboard is. Raises ResourceError where the population can't fit.
+
+    From here on SIGTERM stops the command as Ctrl-C does.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ThreadPoolExecutor(1) as background:
         # not the other way round: what Ray starts dies with the thread that started it
         loading = background.submit(importlib.import_module, "eigen2.cli.training")
@@ -66,7 +70,6 @@ def join_cluster(config: Config, console: Console) -> None:
     room.wait(lambda message: console.print(message, highlight=False, markup=False))
     if dashboard:
         console.print(f"Ray dashboard: http://{dashboard}", highlight=False)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is the same as Ctrl-C
 
 
 def _resume(args: argparse.Namespace) -> Resume | None:

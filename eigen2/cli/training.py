@@ -7,7 +7,7 @@ from eigen2.cloud.places import cost_file
 from eigen2.config import Config
 from eigen2.market.cleaning import DataReport
 from eigen2.market.market import Market
-from eigen2.training.checkpoint import rewind
+from eigen2.training.checkpoint import generations_saved, rewind
 from eigen2.training.resume import Resume
 from eigen2.training.room import Room
 from eigen2.training.run_folder import RunFolder
@@ -49,14 +49,16 @@ def train_run(
             between,
             lambda: sinks_of(config, folder, resume is not None),
         )
+        session.end_bar()
         from eigen2.cli.evaluate import examine_run  # not above: what draws need not load before training
 
         summary = examine_run(folder, config, market, Console())
         trainer.flush()
         session.finish(summary, folder.champion)
     except BaseException:
+        session.end_bar()
+        _say_how_to_go_on(console, folder)  # at once: to end W&B's run and Ray takes seconds
         session.finish({}, None)
-        _say_how_to_go_on(console, folder)
         raise
     return folder
 
@@ -77,4 +79,7 @@ def _greet(console: Console, config: Config, folder: RunFolder, generation: int)
 
 
 def _say_how_to_go_on(console: Console, folder: RunFolder) -> None:
-    console.print(f"go on from the last checkpoint with: eigen2 train --resume {folder.path}", highlight=False)
+    saved = generations_saved(folder.checkpoints)
+    kept = f"the last checkpoint is after generation {saved[-1]}" if saved else "there is no checkpoint yet"
+    console.print(f"stopping: {kept}; go on with:", highlight=False)
+    console.print(f"  eigen2 train --resume {folder.path}", highlight=False, markup=False, soft_wrap=True)

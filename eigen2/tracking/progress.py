@@ -1,5 +1,6 @@
 """The progress of a run in the terminal: a live bar, or one line a generation where there is no terminal."""
 
+import atexit
 import math
 import time
 from collections.abc import Callable
@@ -51,6 +52,7 @@ class Progress:
         if self._live is None and self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4)
             self._live.start()
+            atexit.register(self._live.stop)  # however this process ends, the terminal gets its cursor back
 
     def log(self, row: Row) -> None:
         """Show the figures of a finished generation."""
@@ -64,6 +66,7 @@ class Progress:
         """Leave the bar as it stands."""
         if self._live is not None:
             self._live.stop()
+            atexit.unregister(self._live.stop)
             self._live = None
 
     def _line(self) -> str:

@@ -3,6 +3,7 @@
 import logging
 import math
 import socket
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +13,17 @@ from ray.exceptions import AuthenticationError
 
 from eigen2.config import ResourcesConfig
 from eigen2.errors import ResourceError
-from eigen2.training.guard import make_token, meet, on_loopback
+from eigen2.training.guard import find_own_cluster, make_token, meet, on_loopback
+from eigen2.training.health import check_local_ray
+from eigen2.training.ray_compat import caller_handles_sigterm, keep_ray_off_the_terminal
+from eigen2.training.ray_folder import new_ray_folder
 from eigen2.training.runtime import Share
+from eigen2.training.stopping import answering_signals
 
 KNOCK_S = 10.0
-CLIENT = "ray://"
+CLIENT, AUTO, LOOPBACK = "ray://", "auto", "127."
 QUIETLY: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+QUICK_TO_END = {"task_events_shutdown_flush_timeout_ms": 500}  # 5000: as long a driver waits for a GCS that has ended
 PRECISION = 10_000  # Ray counts resources in steps of 0.0001
 
 
@@ -34,28 +40,52 @@ class Node:
 def connect(resources: ResourcesConfig) -> str | None:
     """Join the configured cluster, or start a local Ray on loopback; returns the dashboard's address, if there is one.
 
-    Raises ResourceError when the cluster can't be reached.
+    SIGTERM does what the caller has set, and is answered while Ray starts. Raises ResourceError when the cluster can't
+    be reached, or Ray does not start.
     """
-    try:
+    keep_ray_off_the_terminal()
+    with caller_handles_sigterm(), answering_signals():
         context = _start(resources) if resources.address is None else _join(resources.address)
-    except (OSError, ValueError, RuntimeError, AuthenticationError) as error:
-        where = resources.address or "a local Ray"
-        raise ResourceError(f"resources.address: {where} can't be reached: {str(error).splitlines()[0]}") from error
     return context.dashboard_url or None
 
 
 def _start(resources: ResourcesConfig) -> Any:
     make_token()
-    with on_loopback():
-        return ray.init("local", num_cpus=resources.num_cpus, include_dashboard=resources.dashboard, **QUIETLY)
+    folder = new_ray_folder()
+    try:
+        with on_loopback():
+            return ray.init(
+                "local",
+                num_cpus=resources.num_cpus,
+                include_dashboard=resources.dashboard,
+                _temp_dir=str(folder),
+                _system_config=QUICK_TO_END,
+                **QUIETLY,
+            )
+    except Exception as error:  # Ray raises plain Exceptions where it starts too slowly
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ResourceError(
+            f"Ray did not start on this machine: {reason}; it may be too busy, or its memory or disk full: free some "
+            f"and try again (Ray's logs: {folder}/session_latest/logs)"
+        ) from error
 
 
 def _join(address: str) -> Any:
-    if not address.startswith(CLIENT):
-        address = canonicalize_bootstrap_address_or_die(address)  # of `auto`, too, Ray would not ask what it wants
+    try:
+        return _joined(address)
+    except (OSError, ValueError, RuntimeError, AuthenticationError) as error:
+        raise ResourceError(f"resources.address: {address} can't be reached: {str(error).splitlines()[0]}") from error
+
+
+def _joined(address: str) -> Any:
+    if address == AUTO:
+        address = find_own_cluster()
+    elif not address.startswith(CLIENT):
+        address = canonicalize_bootstrap_address_or_die(address)
     _knock(address)
     meet(address.removeprefix(CLIENT))
-    return ray.init(address=address, **QUIETLY)
+    with on_loopback() if address.startswith(LOOPBACK) else nullcontext():
+        return ray.init(address=address, **QUIETLY)
 
 
 def _knock(address: str) -> None:
@@ -66,7 +96,8 @@ def _knock(address: str) -> None:
 
 
 def nodes() -> list[Node]:
-    """The living machines of the connected cluster."""
+    """The living machines of the connected cluster. Raises RunError where it is a local Ray that has ended."""
+    check_local_ray()
     alive = ((node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"])
     return [
         Node(found.get("CPU", 0.0), found.get("GPU", 0.0), node_id, found.get("memory", 0.0))
@@ -126,7 +157,7 @@ def _members_per_gpu(population: int, resources: ResourcesConfig, gpus: int) -> 
 def _largest_that_fits(population: int, gpu_share: float, cluster: list[Node]) -> Share:
     """The largest share of a CPU with which all members fit; the smallest tried if none does."""
     shares = {_rounded(min(1.0, node.cpus / k)) for node in cluster for k in range(1, population + 1)}
-    descending = [Share(cpus, gpu_share) for cpus in sorted(shares, reverse=True)]
+    descending = [Share(cpus, gpu_share) for cpus in sorted(shares, reverse=True)] or [Share(1.0, gpu_share)]
     return next((share for share in descending if _room(cluster, share) >= population), descending[-1])
 
 

@@ -11,10 +11,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import grpc
+from ray._common.utils import get_ray_address_file
 from ray._private import ray_constants
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private.services import canonicalize_bootstrap_address_or_die
+
+from eigen2.errors import ResourceError
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+ADDRESS = "RAY_ADDRESS"
+PROCESSES = Path("/proc")
 HARMLESS_CALL = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 ASK_S = 5.0
 
@@ -68,6 +74,37 @@ def meet(address: str) -> None:
             "set RAY_AUTH_MODE=disabled if that is meant",
             address,
         )
+
+
+def find_own_cluster() -> str:
+    """host:port of the head that Ray finds from this machine, for `auto`.
+
+    Ray takes it from the command line of any raylet, or from a file that every user may write; whoever is joined gets
+    the token. Raises OSError if none is found, ResourceError if another user started it.
+    """
+    with on_loopback():  # where a local Ray listens; else Ray gives the machine's own address in its place
+        address = str(canonicalize_bootstrap_address_or_die("auto"))
+    if not os.environ.get(ADDRESS) and not named_by_us(address, Path(get_ray_address_file(None))):
+        raise ResourceError(
+            f"resources.address: auto finds the Ray at {address}, which another user of this machine started; name "
+            "your own as host:port"
+        )
+    return address
+
+
+def named_by_us(address: str, file: Path) -> bool:
+    """Whether a process of this user or of root names a head's address in its command line, or their file holds it."""
+    ours = {0, os.geteuid()}
+    if file.is_file() and file.stat().st_uid in ours and file.read_text().strip() == address:
+        return True
+    if not PROCESSES.is_dir():
+        return True  # not Linux: it can't be seen
+    for process in PROCESSES.glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if f"--gcs-address={address}".encode() in words and process.stat().st_uid in ours:
+                return True
+    return False
 
 
 def asks_for_token(address: str) -> bool:

@@ -10,10 +10,12 @@ from typing import Any, Protocol
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, ObjectLostError, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from eigen2.errors import Eigen2Error, RunError
+from eigen2.training.failures import reason_of
+from eigen2.training.health import HeadWatch, check_local_ray, head_address
 from eigen2.training.host import Host
 
 Reference = Any  # a Ray object reference, or in this process the value itself
@@ -148,6 +150,7 @@ class RayRuntime:
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}  # of the parts in an actor, by its id
         self._rooms: dict[Share, tuple[ActorHandle[Any], int]] = {}  # the newest host, and how many it still takes
+        self._head = HeadWatch(head_address)
 
     def make(self, name: str, kind: type, share: Share, *args: Reference) -> Part:
         part = self._lodge(name, kind, share, *args) if share.together > 1 else self._alone(name, kind, share, *args)
@@ -170,6 +173,8 @@ class RayRuntime:
         while len(finished) < len(references) and time.monotonic() < deadline:
             finished, _ = ray.wait(references, num_returns=len(references), timeout=POLL_S, fetch_local=False)
             told(len(finished))
+            check_local_ray()
+            self._head.check()
         # what is finished may lie on another node, and be long in coming
         fetch_s = dict.fromkeys(finished, wait_s)
         return [self._result(part, reference, wait_s, fetch_s.get(reference, 0.0)) for part, reference in calls]
@@ -202,12 +207,12 @@ class RayRuntime:
     def _result(self, part: Part, reference: Reference, wait_s: float, fetch_s: float) -> Any:
         try:
             return ray.get(reference, timeout=fetch_s)
-        except RayTaskError as error:
-            return self._failure(error.cause, part)
-        except (RayActorError, ObjectLostError) as error:
-            return self._failure(error, part)
         except GetTimeoutError:
             return Failure(part.name, f"it gave no answer within {wait_s:.0f} s", late=True)
+        except RayTaskError as error:
+            return self._failure(error.cause, part)
+        except RayError as error:
+            return self._failure(error, part)
 
     def _failure(self, cause: BaseException, part: Part) -> Failure:
         match cause:
@@ -215,12 +220,8 @@ class RayRuntime:
                 raise cause
             case RayActorError():
                 names = self._names.get(cause.actor_id or "", [part.name])
-                return Failure(part.name if part.name in names else names[0], _last_line(cause))
+                return Failure(part.name if part.name in names else names[0], reason_of(cause))
             case ObjectLostError():
-                return Failure(None, _last_line(cause))
+                return Failure(None, reason_of(cause))
             case _:
-                return Failure(part.name, f"{type(cause).__name__}: {cause}")
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1].strip()
+                return Failure(part.name, reason_of(cause))

@@ -71,7 +71,11 @@ class Session:
 
     def warn(self, message: str) -> None:
         """Say what went wrong and is mended."""
-        self._console.print(message, highlight=False, markup=False)
+        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+    def end_bar(self) -> None:
+        """Give the terminal back: what is printed from here on is not overwritten."""
+        self._progress.finish({}, None)
 
     def finish(self, summary: Row, champion: Path | None) -> None:
         """End every sink, whether the run is done or not."""

@@ -64,6 +64,17 @@ def test_an_error_is_one_sentence(
     assert len(error.splitlines()) == 1
 
 
+def test_want_of_memory_is_told_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("eigen2.cli.config.run", lambda args: np.zeros(10**15))
+    assert main(["config", "show"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("eigen2: this machine is out of memory (MemoryError: Unable to allocate ")
+    assert error.endswith("lower evolution.population_size, or use a larger machine\n")
+    assert len(error.splitlines()) == 1
+
+
 def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "nowhere", "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eigen2.training.checkpoint import folder_name
+from eigen2.training.checkpoint import folder_name, generations_saved
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.storage import MANIFEST
 from tests.training.small import SMALL, assert_same_run, rows_of
@@ -20,6 +20,7 @@ from tests.tune.test_agent import KEY, Server, needs_stub
 
 GENERATIONS = 12  # more than pass while a signal is on its way
 LIMIT_S = 480
+HIDES_CURSOR, SHOWS_CURSOR = "\x1b[?25l", "\x1b[?25h"  # as a live bar begins and ends
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +51,33 @@ def settings(market_file: Path, runs: Path) -> list[str]:
     return [str(config)]
 
 
+def written_to_terminal(line: list[str]) -> str:
+    """Run a command whose output is a terminal; all that it wrote there, escape sequences included."""
+    ours, its = os.openpty()
+    with subprocess.Popen(line, stdout=its, stderr=its, env={**os.environ, "TERM": "xterm"}) as process:
+        os.close(its)
+        written = b""
+        while True:
+            try:
+                written += os.read(ours, 1 << 16)
+            except OSError:  # on Linux the end of a terminal is an error
+                break
+    os.close(ours)
+    assert process.returncode == 0, written
+    return written.decode()
+
+
 def start_and_stop(
     market_file: Path, runs: Path, how: signal.Signals, *changed: str, environment: dict[str, str] | None = None
 ) -> tuple[RunFolder, int]:
-    """Start a run and signal its driver once two generations have their rows; returns its exit code."""
+    """Start a run and signal its driver once two generations have their rows; returns its exit code.
+
+    `stderr` beside the run's folder has what it said.
+    """
+    runs.mkdir(exist_ok=True)
     line = command(*settings(market_file, runs), "--name", "run", *changed)
-    process = subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL)
+    said = (runs / "stderr").open("w")
+    process = subprocess.Popen(line, env=environment, stderr=said)
     folder = RunFolder(runs / "run")
     deadline = time.monotonic() + LIMIT_S
     while not (folder.metrics.exists() and len(folder.metrics.read_text().splitlines()) >= 2):
@@ -67,10 +89,26 @@ def start_and_stop(
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(market_file: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def in_terminal(market_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, str]:
+    """A run that nothing interrupts, and what it wrote to its terminal."""
     runs = tmp_path_factory.mktemp("runs")
-    subprocess.run(command(*settings(market_file, runs), "--name", "run"), check=True, stderr=subprocess.DEVNULL)
-    return RunFolder(runs / "run")
+    line = command(*settings(market_file, runs), "--name", "run", "--set", "progress=true")
+    return RunFolder(runs / "run"), written_to_terminal(line)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(in_terminal: tuple[RunFolder, str]) -> RunFolder:
+    return in_terminal[0]
+
+
+def test_the_bar_is_gone_before_the_verdict_is_printed(in_terminal: tuple[RunFolder, str]) -> None:
+    folder, written = in_terminal
+    assert written.count(HIDES_CURSOR) == written.count(SHOWS_CURSOR) == 1, "there was a bar"
+    bar, after = written.split(SHOWS_CURSOR)
+    verdict = folder.results.read_text().split()[0]
+    assert verdict not in bar
+    assert verdict in after
+    assert "\x1b[" not in after.replace("\x1b[0m", "").replace("\x1b[1m", ""), "nothing moves the cursor after it"
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=lambda how: how.name)
@@ -78,6 +116,14 @@ def test_stopped_and_resumed(tmp_path: Path, market_file: Path, uninterrupted: R
     folder, code = start_and_stop(market_file, tmp_path, how)
     assert code == (-signal.SIGKILL if how == signal.SIGKILL else 1)
     assert len(rows_of(folder)) < GENERATIONS
+    if how == signal.SIGTERM:
+        said = (tmp_path / "stderr").read_text().splitlines()
+        saved = generations_saved(folder.checkpoints)[-1]
+        assert said[-3:] == [
+            f"stopping: the last checkpoint is after generation {saved}; go on with:",
+            f"  eigen2 train --resume {folder.path}",
+            "eigen2: stopped",
+        ]
     subprocess.run(command("--resume", str(folder.path)), check=True, stderr=subprocess.DEVNULL)
     assert_same_run(folder, uninterrupted)
     assert folder.trades.read_bytes() == uninterrupted.trades.read_bytes()

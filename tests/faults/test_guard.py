@@ -14,7 +14,7 @@ import ray
 
 from eigen2.config import ResourcesConfig
 from eigen2.training.cluster import connect
-from eigen2.training.guard import HARMLESS_CALL, TOKEN, make_token
+from eigen2.training.guard import ADDRESS, HARMLESS_CALL, TOKEN, make_token, named_by_us
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 480
@@ -48,6 +48,32 @@ runtime = RayRuntime()
 part = runtime.make("a worker", Worker, Share())
 assert runtime.collect([(part, part.call("work"))], 60) == [1]
 """
+
+INTRUDER = """
+import os, socket, sys
+from pathlib import Path
+session, user = Path(sys.argv[1]), int(sys.argv[2])
+os.setgroups([])
+os.setgid(user)
+os.setuid(user)
+def connect():
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(session / "sockets" / "raylet"))
+tries = {
+    "list": lambda: os.listdir(session / "sockets"),
+    "connect": connect,
+    "replace": lambda: (session / "sockets" / "raylet").rename(session / "sockets" / "mine"),
+    "write": lambda: (session / "planted").write_text("mine"),
+    "read": lambda: next((session / "logs").glob("gcs_server.*")).read_text(),
+}
+for name, attempt in tries.items():
+    try:
+        attempt()
+        print(name)
+    except (PermissionError, StopIteration):
+        pass
+"""
+NOBODY = 65534
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +137,16 @@ def test_the_search_sees_a_port_on_all_interfaces() -> None:
         assert "0.0.0.0" in addresses_of(os.getpid())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+@pytest.mark.usefixtures("_local")
+def test_another_user_reaches_nothing_of_a_local_rays_folder() -> None:
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    assert (session / "sockets" / "raylet").is_socket()
+    command = [sys.executable, "-c", INTRUDER, str(session), str(NOBODY)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "", "what another user could do"
+
+
 @pytest.mark.usefixtures("_local")
 def test_a_local_ray_answers_no_one_without_its_token() -> None:
     with grpc.insecure_channel(ray.get_runtime_context().gcs_address) as channel, pytest.raises(grpc.RpcError) as told:
@@ -132,6 +168,41 @@ def test_a_cluster_that_answers_anyone_is_told(cluster: str, driver: str, warned
     assert done.returncode == 0, done.stderr
     assert ("takes commands from anyone" in done.stdout) == warned
     assert "recognisable" not in done.stdout + done.stderr
+
+
+NAMES_A_HEAD = """
+import os, sys
+if os.geteuid() == 0:
+    os.setuid(int(sys.argv[1]))
+print("running", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="reads /proc; only root can act as others")
+@pytest.mark.parametrize("user", [0, NOBODY])
+def test_auto_joins_only_a_ray_that_this_user_or_root_started(tmp_path: Path, user: int) -> None:
+    address, file = "127.0.0.1:1", tmp_path / "ray_current_cluster"
+    assert not named_by_us(address, file)
+    file.write_text(f"{address}\n")
+    os.chown(file, user, user)
+    assert named_by_us(address, file) == (user == 0)
+    file.unlink()
+    command = [sys.executable, "-c", NAMES_A_HEAD, str(user), f"--gcs-address={address}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        assert named_by_us(address, file) == (user == 0)
+        assert not named_by_us("127.0.0.1:2", file)
+        process.communicate()
+
+
+@pytest.mark.usefixtures("_local")
+def test_auto_finds_a_local_ray_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ADDRESS, ray.get_runtime_context().gcs_address)  # other Rays may run here, too
+    command = [sys.executable, "-c", DRIVER, "auto"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture

@@ -1,11 +1,24 @@
 """Progress: one plain line a generation without a terminal, a live bar on one."""
 
 import io
+import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
+from eigen2.terminal import StderrHandler
 from eigen2.tracking.progress import Progress, duration
+
+ENDS = """
+import sys
+from rich.console import Console
+from eigen2.tracking.progress import Progress
+Progress(Console(stderr=True), 10).phase(0, "play", 0, 8)
+sys.exit(1)
+"""
 
 
 class Clock:
@@ -86,6 +99,26 @@ def test_a_terminal_shows_phase_members_and_figures_and_is_given_back() -> None:
     assert last.rstrip().endswith("\x1b[?25h"), "and shows it again"
     for shown in ("4/10", "train", "5/8", "20.25", "left"):
         assert shown in last
+
+
+def test_a_warning_does_not_tear_the_bar() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, legacy_windows=False, _environ={})
+    progress = Progress(console, 10)
+    progress.phase(2, "play", 0, 8)
+    StderrHandler().handle(logging.LogRecord("eigen2", logging.WARNING, "", 0, "a sink %s", ("failed",), None))
+    progress.finish({}, None)
+    _, below = text(console).split("a sink failed\n")
+    assert "play" in below, "the bar is drawn below it"
+
+
+def test_a_process_that_ends_gives_the_terminal_back() -> None:
+    ours, its = os.openpty()
+    ended = subprocess.run([sys.executable, "-c", ENDS], stderr=its, env={**os.environ, "TERM": "xterm"}, check=False)
+    os.close(its)
+    written = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert ended.returncode == 1
+    assert written.rindex("\x1b[?25l") < written.rindex("\x1b[?25h"), "the cursor is shown again"
 
 
 def test_a_phase_alone_writes_nothing_without_a_terminal() -> None:

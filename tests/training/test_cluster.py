@@ -148,9 +148,10 @@ def test_too_few_members_a_gpu_are_refused() -> None:
         share(3, Node(8, 2), members_per_gpu=1)
 
 
-def test_a_cluster_without_cpus_is_refused() -> None:
+@pytest.mark.parametrize("cluster", [[Node(0, 0)], []], ids=["no CPUs", "no nodes"])
+def test_a_cluster_without_cpus_is_refused(cluster: list[Node]) -> None:
     with pytest.raises(ResourceError, match="room for 0"):
-        share(1, Node(0, 0))
+        share(1, *cluster)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1"])
