@@ -5,12 +5,13 @@ import logging
 import math
 import numbers
 import os
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from eigen2.errors import RunError
-from eigen2.files import write_atomically
+from eigen2.files import open_to_write, write_atomically
 from eigen2.tracking.sink import Row
 
 logger = logging.getLogger("eigen2")
@@ -30,8 +31,8 @@ class JsonLines:
 
     def log(self, row: Mapping[str, object]) -> None:
         """Append a row and see it to the disk."""
-        line = _line(row)
-        with self._path.open("a", encoding="utf-8") as file:
+        line = _line(row).encode()
+        with open_to_write(self._path, "ab") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -69,6 +70,20 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         elif line:
             logger.warning("%s, line %d: torn by a crash, left out", path, number)
     return rows
+
+
+def broken_at(rows: Iterable[Mapping[str, Any]], generations: int, members: int | None = None) -> int | None:
+    """The first of the generations 0 .. `generations` - 1 with rows missing or there twice; None if all are whole.
+
+    members: rows of a generation, which are numbered by `member`; None where it is one row without a number.
+    """
+    found: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        found[max(row["generation"], 0)].append(
+            row.get("member")
+        )  # no generation is negative: such a row is one too many
+    whole = [None] if members is None else list(range(members))
+    return next((generation for generation in range(generations) if found[generation] != whole), None)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
