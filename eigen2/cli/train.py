@@ -7,6 +7,7 @@ import argparse
 import importlib
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -21,8 +22,10 @@ from eigen2.market.market import Market
 from eigen2.tracking.expression import check
 from eigen2.training.cluster import connect
 from eigen2.training.metrics import NUMBERS
+from eigen2.training.provenance import require_same, with_data_found
 from eigen2.training.resume import Resume
 from eigen2.training.room import Room
+from eigen2.training.run_folder import with_absolute_source
 from eigen2.training.storage import fetch_run
 
 
@@ -31,11 +34,17 @@ def run(args: argparse.Namespace) -> int:
     console = Console(stderr=True)
     resume = _resume(args)
     config = resume.config if resume else load_config(_config_path(args), _overrides(args))
-    market = load_checked(config)
-    join_cluster(config, console)
-    from eigen2.cli.training import train_run
+    with resume.folder.held() if resume else nullcontext():
+        if resume:
+            config = with_data_found(resume.folder, config)
+        market = load_checked(config)
+        if resume:
+            require_same(resume.folder, market[0])
+            resume.folder.keep_config(with_absolute_source(config))
+        join_cluster(config, console)
+        from eigen2.cli.training import train_run
 
-    folder = train_run(config, market, resume, console, Budget(Ledger(cost_file()), args.max_cost, args.max_hours))
+        folder = train_run(config, market, resume, console, Budget(Ledger(cost_file()), args.max_cost, args.max_hours))
     Console().print(f"run folder: {folder.path}", highlight=False)
     return 0
 
@@ -64,9 +73,13 @@ def join_cluster(config: Config, console: Console) -> None:
 def _resume(args: argparse.Namespace) -> Resume | None:
     if not args.resume:
         return None
-    if args.config or args.name or args.set:
-        raise ConfigError("--resume takes the run's own config: leave out CONFIG, --name and --set")
-    return Resume.find(_brought_home(args.resume) if "://" in args.resume else args.resume)
+    if args.config or args.name:
+        raise ConfigError("--resume takes the run's own config: leave out CONFIG and --name")
+    if "://" not in args.resume:
+        return Resume.find(args.resume, args.trust).with_options(_overrides(args))
+    resume = Resume.find(_brought_home(args.resume), args.trust)
+    asked = args.storage or args.resume.rstrip("/").rpartition("/")[0]  # the storage that the run comes from
+    return resume.with_options([*_overrides(args), f"checkpoint.storage={asked}"])
 
 
 def _brought_home(uri: str) -> str:

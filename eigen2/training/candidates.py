@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigen2.errors import RunError
-from eigen2.tracking.jsonl import read_rows
+from eigen2.tracking.jsonl import broken_at, read_rows
 from eigen2.training.member import Outcome
 
 DECIMALS = 3  # of a basis point: what float32 holds of a return, in few characters
@@ -31,9 +31,13 @@ def records(generation: int, outcomes: list[Outcome]) -> list[dict[str, Any]]:
     ]
 
 
-def read_candidates(path: Path) -> NDArray[np.float64]:
-    """Daily returns of all candidates, [N, T] as shares. Raises RunError if the file can't be read or is none."""
-    rows = read_rows(path)
+def read_candidates(path: Path, generations: int | None = None) -> NDArray[np.float64]:
+    """Daily returns of all candidates, [N, T] as shares, of so many generations or of all that the file has.
+
+    Raises RunError if the file can't be read, is none, or lacks a candidate or has it twice: all must be counted, once.
+    """
+    rows = [row for row in read_rows(path) if generations is None or row["generation"] < generations]
+    _require_each_once(path, rows, generations)
     try:
         returns = np.array([row["returns_bps"] for row in rows], dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:
@@ -41,3 +45,14 @@ def read_candidates(path: Path) -> NDArray[np.float64]:
     if returns.ndim != 2 or not np.isfinite(returns).all():
         raise RunError(f"{path}: not the returns of a run's candidates, as many a member")
     return returns / 1e4
+
+
+def _require_each_once(path: Path, rows: list[dict[str, Any]], generations: int | None) -> None:
+    last = max((row["generation"] for row in rows), default=-1)
+    members = sum(row["generation"] == 0 for row in rows)
+    broken = broken_at(rows, last + 1 if generations is None else generations, members)
+    if broken is not None:
+        raise RunError(
+            f"{path}: candidates of generation {broken} are missing or there twice, so they can't be counted; "
+            "train the run again"
+        )

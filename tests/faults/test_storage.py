@@ -14,7 +14,7 @@ from eigen2.config import config_from_dict
 from eigen2.errors import ConfigError, RunError
 from eigen2.training.checkpoint import Archive, generations_saved
 from eigen2.training.storage import Mirror, fetch_run, open_storage
-from tests.faults.checkpoints import FINGERPRINT, assert_whole, make_archive, save
+from tests.faults.checkpoints import MADE_OF, assert_whole, make_archive, save
 
 DEADLINE_S = 240.0
 ENOUGH_S = 0.2
@@ -39,7 +39,7 @@ def remote(tmp_path: Path) -> Path:
 
 
 def mirrored(run: Path, remote: Path, keep: int = 2) -> Archive:
-    return Archive(run / "checkpoints", keep, FINGERPRINT, remote.as_uri())
+    return Archive(run / "checkpoints", keep, MADE_OF, remote.as_uri())
 
 
 class Failing:
