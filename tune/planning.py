@@ -1,6 +1,6 @@
 """From the command line to a plan: the sweep file, the base config under it, and what the user wants otherwise."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from rapidfuzz import process
 
 from eigen2.config import Config, load_config
 from eigen2.config.loading import SECTION_OF
+from eigen2.config.trust import WITHHELD, withhold
 from eigen2.errors import ConfigError
 from eigen2.tracking.expression import check
 from eigen2.training.metrics import NUMBERS
@@ -55,9 +56,28 @@ def plan_of(sweep: SweepFile, base: Config, settings: Settings) -> Plan:
     return plan
 
 
-def plan_from(folder: SweepFolder) -> Plan:
-    """The plan of a sweep that was begun. Raises RunError or ConfigError if its folder can't be read."""
-    return plan_of(SweepFile.read(folder.sweep), folder.read_base(), folder.read_settings())
+def plan_from(folder: SweepFolder, trust: bool = False) -> Plan:
+    """The plan of a sweep that was begun, without what its base config may not decide unasked, unless `trust`.
+
+    Raises RunError or ConfigError if its folder can't be read.
+    """
+    base = folder.read_base()
+    return plan_of(SweepFile.read(folder.sweep), base if trust else withhold(base)[0], folder.read_settings())
+
+
+def require_harmless(folder: SweepFolder, asked: Iterable[str]) -> None:
+    """See that a sweep's folder decides nothing that it may not unasked (see `eigen2.config.trust`).
+
+    asked: fields that the command line decides. Raises ConfigError naming a field of the folder's config or sweep file.
+    """
+    space = SweepFile.read(folder.sweep).space
+    varied = (*space.constants, *(parameter.field for parameter in space.parameters))
+    for field in (*withhold(folder.read_base())[1], *(field for field in varied if field in WITHHELD)):
+        if field not in set(asked):
+            raise ConfigError(
+                f"sweep {folder.path} sets {field}, which {WITHHELD[field]}; a folder is not obeyed in this: give "
+                "--trust if it is your own"
+            )
 
 
 def base_config(path: Path | None, overrides: Sequence[str], sweep: SweepFile) -> Config:

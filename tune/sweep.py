@@ -19,7 +19,7 @@ from eigen2.training.room import nodes_in_reach
 from tune.estimate import estimate_table, time_generation
 from tune.folder import Settings, SweepFolder, checked_name
 from tune.pareto import pareto_table
-from tune.planning import SMOKE_TRIALS, base_config, plan_from, plan_of, smoke_overrides
+from tune.planning import SMOKE_TRIALS, base_config, plan_from, plan_of, require_harmless, smoke_overrides
 from tune.records import Records
 from tune.resources import Room, room_for
 from tune.running import Plan, run
@@ -72,10 +72,13 @@ def _resume(args: argparse.Namespace) -> int:
         raise ConfigError("--resume takes the sweep's own settings: give only --concurrent, --num-cpus or --address")
     concurrent = _concurrent(args)
     folder = SweepFolder.open(args.resume)
-    plan = plan_from(folder)
+    plan = plan_from(folder, args.trust)
     resources = plan.base.resources
     asked = {"num_cpus": args.num_cpus, "address": args.address}
-    connect(resources.model_copy(update={name: value for name, value in asked.items() if value is not None}))
+    given = {name: value for name, value in asked.items() if value is not None}
+    if not args.trust:
+        require_harmless(folder, [f"resources.{name}" for name in given])
+    connect(resources.model_copy(update=given))
     return _run(plan, folder, _room(plan, concurrent), Console())
 
 
@@ -214,6 +217,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--objective", action="append", default=[], metavar="METRIC[:GOAL]",
         help="optimise this instead of the file's metric; several give a Pareto table")  # fmt: skip
     add("--resume", metavar="NAME", help="go on with a sweep that was interrupted")
+    add("--trust", action="store_true",
+        help="the sweep to go on with is your own: obey its pickle, cluster, storage and W&B account")  # fmt: skip
     add("--dry-run", action="store_true", help="show the space, and what the sweep will take; run nothing else")
     add("--price-per-hour", type=float, metavar="PRICE", help="of the machine, for the cost in --dry-run")
     add("--smoke", action="store_true", help=f"{SMOKE_TRIALS} trials of 2 tiny generations: does it run here?")
