@@ -14,6 +14,7 @@ from eigen2.errors import ConfigError
 from eigen2.tracking.expression import check
 from eigen2.training.metrics import NUMBERS
 from tune.folder import Settings, SweepFolder
+from tune.records import read_records
 from tune.running import Plan
 from tune.scheduler import scheduler_of
 from tune.space import config_of
@@ -68,11 +69,13 @@ def plan_from(folder: SweepFolder, trust: bool = False) -> Plan:
 def require_harmless(folder: SweepFolder, asked: Iterable[str]) -> None:
     """See that a sweep's folder decides nothing that it may not unasked (see `eigen2.config.trust`).
 
-    asked: fields that the command line decides. Raises ConfigError naming a field of the folder's config or sweep file.
+    asked: fields that the command line decides. Raises ConfigError naming a field that the folder sets in its base
+    config, its sweep file or the record of a trial.
     """
     space = SweepFile.read(folder.sweep).space
-    varied = (*space.constants, *(parameter.field for parameter in space.parameters))
-    for field in (*withhold(folder.read_base())[1], *(field for field in varied if field in WITHHELD)):
+    set_by_trials = {field for record in read_records(folder.trials) for field in record.values}
+    varied = {*space.constants, *(parameter.field for parameter in space.parameters), *set_by_trials}
+    for field in (*withhold(folder.read_base())[1], *sorted(varied & WITHHELD.keys())):
         if field not in set(asked):
             raise ConfigError(
                 f"sweep {folder.path} sets {field}, which {WITHHELD[field]}; a folder is not obeyed in this: give "

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         market, _ = load_market(with_data_found(folder, config, args.data))
         allowed = Allowed(data=args.other_data, code=args.other_code)
         results = examined(folder, config, market, console, allowed).folder
-    console.print(f"run folder: {results.path}", highlight=False)
+    console.print(f"run folder: {results.path}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

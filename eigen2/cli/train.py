@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         from eigen2.cli.training import train_run
 
         folder = train_run(config, market, resume, console, Budget(Ledger(cost_file()), args.max_cost, args.max_hours))
-    Console().print(f"run folder: {folder.path}", highlight=False)
+    Console().print(f"run folder: {folder.path}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

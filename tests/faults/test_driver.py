@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eigen2.__main__ import main
 from eigen2.training.checkpoint import folder_name
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.storage import MANIFEST
@@ -84,6 +85,32 @@ def test_stopped_and_resumed(tmp_path: Path, market_file: Path, uninterrupted: R
     assert states_of(folder) == states_of(uninterrupted)
 
 
+def test_a_run_that_is_trained_is_not_trained_by_a_second_process(
+    tmp_path: Path, market_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = command(*settings(market_file, tmp_path), "--name", "run")
+    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as process:
+        folder = RunFolder(tmp_path / "run")
+        deadline = time.monotonic() + LIMIT_S
+        while not folder.metrics.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for words in (["train", "--resume"], ["evaluate"]):
+            assert main([*words, str(folder.path)]) == 1
+            error = capsys.readouterr().err
+            assert f"{folder.path} is in use by" in error
+            assert f"process {process.pid} on " in error
+        process.kill()
+
+
+def test_a_finished_run_that_is_resumed_opens_the_hold_out_no_second_time(uninterrupted: RunFolder) -> None:
+    before = {path: path.read_bytes() for path in (uninterrupted.holdout_openings, uninterrupted.evaluation)}
+    assert len(json.loads(before[uninterrupted.holdout_openings])) == 1
+    subprocess.run(command("--resume", str(uninterrupted.path)), check=True, stderr=subprocess.DEVNULL)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def states_of(folder: RunFolder) -> dict[str, str]:
     """Checksums of all that the last checkpoint holds: members, replay buffer, champion and counters."""
     found = json.loads((folder.checkpoints / folder_name(GENERATIONS) / MANIFEST).read_bytes())["files"]
@@ -100,7 +127,7 @@ def test_one_w_and_b_run_whatever_happens_to_its_driver(tmp_path: Path, market_f
     online = ["--set", "wandb_mode=online"]
     folder, _ = start_and_stop(market_file, tmp_path / "runs", signal.SIGKILL, *online, environment=environment)
     resumed = subprocess.run(
-        command("--resume", str(folder.path)), env=environment, capture_output=True, text=True, check=False
+        command("--resume", str(folder.path), *online), env=environment, capture_output=True, text=True, check=False
     )
     assert resumed.returncode == 0, resumed.stderr
     server.stop()
