@@ -46,13 +46,16 @@ def make_folder(path: Path) -> None:
         raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
 
 
-def require_links_inside(folder: Path) -> None:
-    """See that no symbolic link below a folder leads out of it. Raises RunError naming the first that does."""
+def require_own_files(folder: Path) -> None:
+    """See that a folder holds nothing but files, folders and links within it. Raises RunError naming the first else."""
     home = os.path.realpath(folder)
     for place, folders, files in os.walk(folder):
         for path in (Path(place, name) for name in (*folders, *files)):
-            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+            kind = _kind(path)
+            if kind == stat.S_IFLNK and not Path(os.path.realpath(path)).is_relative_to(home):
                 raise RunError(f"{str(path)!r} is a symbolic link that leads out of {folder}; remove it")
+            if kind not in (stat.S_IFLNK, stat.S_IFDIR, stat.S_IFREG):
+                raise RunError(f"{str(path)!r} is a pipe, a socket or a device; remove it")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
@@ -77,6 +80,13 @@ def text_of_cell(cell: str) -> str:
 
 def _cell(value: object) -> object:
     return csv_cell(value) if isinstance(value, str) else value
+
+
+def _kind(path: Path) -> int:
+    try:
+        return stat.S_IFMT(path.lstat().st_mode)
+    except FileNotFoundError:  # the process that writes the folder has removed it
+        return stat.S_IFREG
 
 
 def _regular_file(path: str, flags: int) -> int:

@@ -12,7 +12,7 @@ from eigen2.files import (
     csv_cell,
     make_folder,
     open_to_write,
-    require_links_inside,
+    require_own_files,
     text_of_cell,
     write_atomically,
     write_csv,
@@ -68,20 +68,27 @@ def test_a_link_that_leads_out_of_a_folder_is_named(tmp_path: Path, place: str, 
     run = tmp_path / "run"
     (run / "wandb" / "run-1").mkdir(parents=True)
     (run / "wandb" / "latest").symlink_to("run-1")  # as W&B does
-    require_links_inside(run)
+    require_own_files(run)
     (run / place).symlink_to(target)
     if os.path.realpath(run / place).startswith(str(run)):
-        require_links_inside(run)  # ../outside, from within wandb
+        require_own_files(run)  # ../outside, from within wandb
     else:
         with pytest.raises(RunError, match=rf"run/{place}' is a symbolic link that leads out of .*run; remove it"):
-            require_links_inside(run)
+            require_own_files(run)
+
+
+def test_a_pipe_in_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    os.mkfifo(tmp_path / "run" / "metrics.jsonl")
+    with pytest.raises(RunError, match=r"metrics\.jsonl' is a pipe, a socket or a device"):
+        require_own_files(tmp_path / "run")
 
 
 def test_a_link_to_itself_and_a_folder_that_is_a_link_itself(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "loop").symlink_to("loop")
     (tmp_path / "link").symlink_to("runs")
-    require_links_inside(tmp_path / "link")
+    require_own_files(tmp_path / "link")
 
 
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "\uff1d1"]

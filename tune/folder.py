@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eigen2.config import Config, dump_config, load_config
 from eigen2.errors import ConfigError, RunError
-from eigen2.files import require_links_inside, write_atomically
+from eigen2.files import require_own_files, write_atomically
 from eigen2.locking import FolderLock
 
 SWEEPS = Path("sweeps")
@@ -78,7 +78,7 @@ class SweepFolder:
         if not folder.settings.is_file():
             known = sorted(found.parent.name for found in SWEEPS.glob("*/settings.json"))
             raise RunError(f"{path} is not the folder of a sweep; there are {', '.join(known) or 'none'}")
-        require_links_inside(path)
+        require_own_files(path)
         return folder
 
     def read_settings(self) -> Settings:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from eigen2.config import Config
-from eigen2.files import require_links_inside
+from eigen2.files import require_own_files
 from eigen2.tracking.wandb_runs import RemoteRun, RemoteSweep, read_remote_sweep
 from tune.folder import Settings, SweepFolder
 from tune.records import Record, Records, State
@@ -30,7 +30,7 @@ def folder_of(remote: RemoteSweep) -> SweepFolder:
     """The folder of a sweep that was read from W&B."""
     name = f"wandb-{remote.id}"
     folder = SweepFolder(Path("sweeps") / name)
-    require_links_inside(folder.path)
+    require_own_files(folder.path)
     with TemporaryDirectory() as scratch:
         file = Path(scratch) / "sweep.yaml"
         file.write_text(yaml.safe_dump(dict(remote.config), sort_keys=False), encoding="utf-8")

@@ -13,10 +13,11 @@ from typing import Any
 from eigen2.config import Config, dump_config, load_config
 from eigen2.config.trust import with_fields, withhold
 from eigen2.errors import ConfigError, RunError
-from eigen2.files import require_links_inside, write_atomically
+from eigen2.files import require_own_files, write_atomically
 from eigen2.locking import FolderLock
 from eigen2.market.readers import EMBEDDED
 
+WANDB_SETTINGS = ("wandb/settings", ".wandb")  # read by W&B where a run folder is worked in
 RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -26,7 +27,7 @@ class RunFolder:
     def __init__(self, path: Path, withheld: tuple[str, ...] = ()) -> None:
         """withheld: fields of its config that are not obeyed, since the folder may be anybody's."""
         self.path = path
-        self.name = path.name
+        self.name = path.resolve().name
         self.withheld = withheld
         self.config = path / "config.yaml"
         self.id = path / "run_id"
@@ -74,12 +75,18 @@ class RunFolder:
         folder = cls(path)
         if not folder.config.is_file():
             raise RunError(f"{path} is not a run folder: it has no config.yaml")
-        require_links_inside(path)
+        require_own_files(path)
         if not os.access(path, os.W_OK):
             raise RunError(f"run folder {path} can't be written: permission denied")
         config = load_config(folder.config)
         if trust:
             return folder, config
+        for name in WANDB_SETTINGS:
+            if (path / name).exists():
+                raise RunError(
+                    f"{path / name} would decide where W&B sends this machine's key; remove it, or give --trust if the "
+                    "run is your own"
+                )
         config, withheld = withhold(config)
         return cls(path, withheld), config
 

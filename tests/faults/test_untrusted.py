@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import wandb
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -401,6 +402,20 @@ def test_a_run_folders_storage_and_account_are_not_used(
         assert command(name, run) == 2
         assert f"its config sets {field}" in capsys.readouterr().err
     assert not theirs.exists()
+
+
+@pytest.mark.parametrize("place", ["wandb", ".wandb"])
+def test_a_run_folder_does_not_tell_w_and_b_where_to_go(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """W&B reads its settings from the working directory, which may be the run folder."""
+    run = foreign(tmp_path)
+    (run / place).mkdir()
+    (run / place / "settings").write_text("[default]\nbase_url = http://127.0.0.1:9\n")
+    monkeypatch.chdir(run)
+    assert wandb.Settings().read_system_settings().sources, "the test could not fail if W&B did not read it"
+    assert main(["train", "--resume", "."]) == 1
+    assert "would decide where W&B sends this machine's key" in capsys.readouterr().err
 
 
 LINKS = [
