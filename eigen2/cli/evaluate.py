@@ -21,7 +21,7 @@ from eigen2.report.judgement import judgement_table
 from eigen2.report.plots import plot_equity, plot_fitness
 from eigen2.report.tables import Result, plain_text, results_table
 from eigen2.tracking.expression import evaluate
-from eigen2.tracking.jsonl import read_rows
+from eigen2.tracking.jsonl import read_whole_rows
 from eigen2.tracking.sink import Row
 from eigen2.training.provenance import with_data_found
 from eigen2.training.run_folder import RunFolder
@@ -75,7 +75,7 @@ def examined(
     champion = Agent(config.agent, config.ddpg, config.rules, view, seed=0)
     with concerning(f"genome {subject.origin}"):
         champion.load_genome(subject.genome)
-    rows, candidates = read_rows(folder.metrics), subject.candidates()
+    rows, candidates = read_whole_rows(folder.metrics, subject.generations), subject.candidates()
     if not rows:
         raise RunError(f"{folder.metrics}: has no row")
     results = subject.results

@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -23,7 +22,7 @@ from eigen2.report.records import (
     read_text,
     read_trades,
 )
-from eigen2.tracking.jsonl import read_rows
+from eigen2.tracking.jsonl import read_whole_rows
 from eigen2.training.checkpoint import generations_saved
 from eigen2.training.provenance import with_data_found
 from eigen2.training.run_folder import RunFolder
@@ -57,18 +56,14 @@ def record_of(folder: RunFolder, market: Market, generations: int | None = None)
     that is missing or damaged.
     """
     equity, trades = read_equity(folder.equity), read_trades(folder.trades)
-
-    def rows(path: Path) -> list[dict[str, Any]]:
-        return [row for row in read_rows(path) if generations is None or row["generation"] < generations]
-
-    candidates = rows(folder.candidates) if folder.candidates.exists() else []
+    candidates = read_whole_rows(folder.candidates, generations) if folder.candidates.exists() else []
     return RunRecord(
         name=folder.path.resolve().name,
         evaluation=read_evaluation(folder.evaluation),
         equity=equity,
         trades=trades,
-        metrics=rows(folder.metrics),
-        births=births_of(rows(folder.lineage), folder.lineage),
+        metrics=read_whole_rows(folder.metrics, generations),
+        births=births_of(read_whole_rows(folder.lineage, generations), folder.lineage),
         columns=market.columns,
         importance=importance_of(candidates, len(market.columns), folder.candidates),
         closes=_closes(market, trades, folder),

@@ -19,6 +19,7 @@ from eigen2.config.loading import with_overrides
 from eigen2.config.trust import require_asked_for
 from eigen2.errors import ConfigError, RunError
 from eigen2.evaluation.walk_forward import window_configs
+from eigen2.files import require_own_files
 from eigen2.training.provenance import require_same, with_data_found
 from eigen2.training.resume import Resume
 from eigen2.training.run_folder import RunFolder
@@ -79,6 +80,7 @@ def _placed(configs: Sequence[Config], names: Sequence[str], folder: Path) -> li
 def _trained(configs: Sequence[Config], console: Console) -> list[RunFolder]:
     """The run folder of each config, trained and examined."""
     markets = [load_checked(config)[0] for config in configs]  # too short, damaged: said before anything is trained
+    require_own_files(Path(configs[0].run.runs_dir))
     begun = [_begun(config) for config in configs]
     for resume, market in zip(begun, markets, strict=True):
         if resume:

@@ -72,6 +72,24 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def read_whole_rows(path: Path, generations: int | None = None) -> list[dict[str, Any]]:
+    """The rows of so many generations, or of all, each of which is there once with all its members.
+
+    Raises RunError as `read_rows` does, and where rows are missing or there twice: whatever counts them would be wrong.
+    """
+    rows = [row for row in read_rows(path) if generations is None or row["generation"] < generations]
+    first = [row for row in rows if row["generation"] == 0]
+    members = len(first) if any("member" in row for row in first) else None
+    last = max((row["generation"] for row in rows), default=-1)
+    broken = broken_at(rows, last + 1 if generations is None else generations, members)
+    if broken is not None:
+        raise RunError(
+            f"{path}: rows of generation {broken} are missing or there twice; "
+            f"`eigen2 train --resume {path.parent}` says how they come back"
+        )
+    return rows
+
+
 def broken_at(rows: Iterable[Mapping[str, Any]], generations: int, members: int | None = None) -> int | None:
     """The first of the generations 0 .. `generations` - 1 with rows missing or there twice; None if all are whole.
 

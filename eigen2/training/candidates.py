@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigen2.errors import RunError
-from eigen2.tracking.jsonl import broken_at, read_rows
+from eigen2.tracking.jsonl import read_whole_rows
 from eigen2.training.member import Outcome
 
 DECIMALS = 3  # of a basis point: what float32 holds of a return, in few characters
@@ -36,8 +36,7 @@ def read_candidates(path: Path, generations: int | None = None) -> NDArray[np.fl
 
     Raises RunError if the file can't be read, is none, or lacks a candidate or has it twice: all must be counted, once.
     """
-    rows = [row for row in read_rows(path) if generations is None or row["generation"] < generations]
-    _require_each_once(path, rows, generations)
+    rows = read_whole_rows(path, generations)
     try:
         returns = np.array([row["returns_bps"] for row in rows], dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:
@@ -45,14 +44,3 @@ def read_candidates(path: Path, generations: int | None = None) -> NDArray[np.fl
     if returns.ndim != 2 or not np.isfinite(returns).all():
         raise RunError(f"{path}: not the returns of a run's candidates, as many a member")
     return returns / 1e4
-
-
-def _require_each_once(path: Path, rows: list[dict[str, Any]], generations: int | None) -> None:
-    last = max((row["generation"] for row in rows), default=-1)
-    members = sum(row["generation"] == 0 for row in rows)
-    broken = broken_at(rows, last + 1 if generations is None else generations, members)
-    if broken is not None:
-        raise RunError(
-            f"{path}: candidates of generation {broken} are missing or there twice, so they can't be counted; "
-            "train the run again"
-        )

@@ -80,11 +80,11 @@ def test_candidates_that_are_there_twice_or_lost_are_not_counted(
     lines = folder.candidates.read_bytes().splitlines(keepends=True)
     path = tmp_path / "candidates.jsonl"
     path.write_bytes(b"".join(lines[number] for at in range(len(lines)) for number in keep(at)))
-    with pytest.raises(RunError, match="candidates of generation 1 are missing or there twice"):
+    with pytest.raises(RunError, match="rows of generation 1 are missing or there twice"):
         read_candidates(path)
 
 
 def test_candidates_of_the_generations_before_a_checkpoint(folder: RunFolder) -> None:
     assert len(read_candidates(folder.candidates, generations=2)) == 8
-    with pytest.raises(RunError, match="candidates of generation 3 are missing"):
+    with pytest.raises(RunError, match="rows of generation 3 are missing"):
         read_candidates(folder.candidates, generations=4)
