@@ -13,6 +13,7 @@ FLOORS = {
     "eigen2.randomness": 0,
     "eigen2.files": 0,
     "eigen2.locking": 0,
+    "eigen2.ownership": 0,
     "eigen2.arrays": 0,
     "eigen2.config": 0,
     "eigen2.market": 1,

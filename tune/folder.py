@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from eigen2.config import Config, dump_config, load_config
+from eigen2.config.trust import withhold
 from eigen2.errors import ConfigError, RunError
 from eigen2.files import require_own_files, write_atomically
 from eigen2.locking import FolderLock
+from eigen2.ownership import is_owned, write_owned
 
 SWEEPS = Path("sweeps")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")  # with a trial's name behind it, it must make an id for W&B
@@ -60,7 +62,7 @@ class SweepFolder:
         try:
             folder.path.mkdir(parents=True)
             write_atomically(folder.sweep, sweep_file.read_bytes())
-            write_atomically(folder.base, dump_config(base).encode())
+            write_owned(folder.base, dump_config(base).encode())
             write_atomically(folder.settings, json.dumps(asdict(settings), indent=1).encode())
         except FileExistsError as error:
             raise ConfigError(
@@ -90,9 +92,13 @@ class SweepFolder:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise RunError(f"{self.settings}: can't be read: {error}") from error
 
-    def read_base(self) -> Config:
-        """The config under every trial's values. Raises ConfigError if it can't be read."""
-        return load_config(self.base)
+    def read_base(self, trust: bool = False) -> tuple[Config, tuple[str, ...]]:
+        """The config under every trial's values, and the names of the fields that are withheld (see `withhold`).
+
+        Raises ConfigError if it can't be read.
+        """
+        base = load_config(self.base)
+        return (base, ()) if trust else withhold(base, is_owned(self.base))
 
     def held(self) -> AbstractContextManager[None]:
         """Keep the folder for this process. Raises RunError naming the other process that runs the sweep."""

@@ -9,7 +9,7 @@ from rapidfuzz import process
 
 from eigen2.config import Config, load_config
 from eigen2.config.loading import SECTION_OF
-from eigen2.config.trust import WITHHELD, withhold
+from eigen2.config.trust import WITHHELD
 from eigen2.errors import ConfigError
 from eigen2.tracking.expression import check
 from eigen2.training.metrics import NUMBERS
@@ -62,8 +62,8 @@ def plan_from(folder: SweepFolder, trust: bool = False) -> Plan:
 
     Raises RunError or ConfigError if its folder can't be read.
     """
-    base = folder.read_base()
-    return plan_of(SweepFile.read(folder.sweep), base if trust else withhold(base)[0], folder.read_settings())
+    base, _ = folder.read_base(trust)
+    return plan_of(SweepFile.read(folder.sweep), base, folder.read_settings())
 
 
 def require_harmless(folder: SweepFolder, asked: Iterable[str]) -> None:
@@ -75,7 +75,7 @@ def require_harmless(folder: SweepFolder, asked: Iterable[str]) -> None:
     space = SweepFile.read(folder.sweep).space
     set_by_trials = {field for record in read_records(folder.trials) for field in record.values}
     varied = {*space.constants, *(parameter.field for parameter in space.parameters), *set_by_trials}
-    for field in (*withhold(folder.read_base())[1], *sorted(varied & WITHHELD.keys())):
+    for field in (*folder.read_base()[1], *sorted(varied & WITHHELD.keys())):
         if field not in set(asked):
             raise ConfigError(
                 f"sweep {folder.path} sets {field}, which {WITHHELD[field]}; a folder is not obeyed in this: give "

@@ -112,9 +112,11 @@ def _best(findings: Findings, args: argparse.Namespace, console: Console) -> Non
     if args.apply is None:
         _say(console, f"a config of it: python -m tune.results {findings.folder.path} best --apply configs/best.yaml")
         return
-    config, withheld = withhold(best_config(findings, args.sizes))
-    for field in withheld:
-        _say(console, f"note: left out {field}, which {WITHHELD[field]}: set it yourself if the sweep is your own")
+    config = best_config(findings, args.sizes)
+    if best.values.keys() & WITHHELD.keys():  # anybody may have written the records of trials
+        config, withheld = withhold(config)
+        for field in withheld:
+            _say(console, f"note: left out {field}, which {WITHHELD[field]}: set it yourself if the sweep is your own")
     head = f"# The best trial of sweep {findings.folder.name} ({best.trial}), with the sizes of {args.sizes}.\n"
     _write(args.apply, head + dump_config(config))
     _say(console, f"{args.apply}: the sizes of {args.sizes}, the parameters of {best.trial}")

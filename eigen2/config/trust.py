@@ -1,4 +1,4 @@
-"""What a config that comes with a run folder or a sweep folder may not decide unasked: the folder may be anybody's."""
+"""What a config that came with a run folder or a sweep folder may not decide unasked: the folder may be anybody's."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 from eigen2.config.schema import Config
 from eigen2.errors import ConfigError
 
+PICKLE = "data.allow_pickle"
 # field -> what obeying it would do
 WITHHELD = {
-    "data.allow_pickle": "runs code that is in the data file",
+    PICKLE: "runs code that is in the data file",
     "resources.address": "joins a cluster and shows it this machine's Ray token",
     "checkpoint.storage": "writes to a storage with this machine's credentials",
     "tracking.wandb_entity": "logs to an account of W&B with this machine's key",
@@ -21,10 +22,15 @@ HARMLESS = {  # values beside the defaults
 OPTIONS = {"resources.address": "--address ADDRESS", "checkpoint.storage": "--storage URI"}
 
 
-def withhold(config: Config) -> tuple[Config, tuple[str, ...]]:
-    """A folder's config with these fields at their defaults, and the names of those that were not."""
+def withhold(config: Config, owned: bool = False) -> tuple[Config, tuple[str, ...]]:
+    """A folder's config with these fields at their defaults, and the names of those that were not.
+
+    owned: whether the user wrote the config on this machine (see `eigen2.ownership`); then only pickles are withheld,
+    since the file that the config names may have come from elsewhere all the same.
+    """
     default = Config()
-    found = tuple(field for field in WITHHELD if _value(config, field) not in _harmless(default, field))
+    fields = [PICKLE] if owned else WITHHELD
+    found = tuple(field for field in fields if _value(config, field) not in _harmless(default, field))
     return with_fields(config, {field: _value(default, field) for field in found}), found
 
 

@@ -39,17 +39,17 @@ DECIDING = (
 
 @dataclass(frozen=True)
 class Provenance:
-    """market: the identity of the run's market; code: file under eigen2/ -> SHA-256; source_from_run: path of the
-    market file from the run folder, None for the embedded data."""
+    """market: the identity of the run's market; code: file under eigen2/ -> SHA-256; sources: paths of the market file,
+    from the run folder and from the working directory it was made in; none for the embedded data."""
 
     market: Mapping[str, Any]
     code: Mapping[str, str]
-    source_from_run: str | None = None
+    sources: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, market: Market, source_from_run: str | None = None) -> "Provenance":
+    def of(cls, market: Market, sources: tuple[str, ...] = ()) -> "Provenance":
         """A market, and the code as it is now."""
-        return cls(identity_of(market), code_digests(), source_from_run)
+        return cls(identity_of(market), code_digests(), sources)
 
     @classmethod
     def read(cls, folder: RunFolder) -> "Provenance | None":
@@ -57,11 +57,10 @@ class Provenance:
         path = folder.provenance
         try:
             found = json.loads(path.read_bytes())
-            source = found.get("source_from_run")
-            return cls(dict(found["market"]), dict(found["code"]), None if source is None else str(source))
+            return cls(dict(found["market"]), dict(found["code"]), tuple(map(str, found["sources"])))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise RunError(f"{path} can't be read: {error}; the run's market can't be known without it") from error
 
     @property
@@ -104,8 +103,8 @@ def recorded(folder: RunFolder, config: Config, market: Market) -> dict[str, str
     """Record what a run is made of, unless it is recorded and the same; the SHA-256 of config, market and code."""
     if require_same(folder, market) is None:
         source = config.data.source
-        beside = None if source == EMBEDDED else os.path.relpath(source, folder.path)
-        record = asdict(Provenance.of(market, beside))
+        sources = () if source == EMBEDDED else (os.path.relpath(source, folder.path), source)
+        record = asdict(Provenance.of(market, sources))
         write_atomically(folder.provenance, (json.dumps(record, indent=1) + "\n").encode())
     return {"config": fingerprint(config), **Provenance.of(market).digests}
 
@@ -113,21 +112,23 @@ def recorded(folder: RunFolder, config: Config, market: Market) -> dict[str, str
 def with_data_found(folder: RunFolder, config: Config, elsewhere: str | None = None) -> Config:
     """The config of a run with the place where its market file lies now.
 
-    That is `elsewhere` where it is given, else where the config says, else the same place as seen from the run folder:
-    data that moved together with the run is found. Raises DataError where there is no file.
+    That is `elsewhere` where it is given, else where the config says, else the same place as seen from the run folder
+    or the working directory: so data are found that moved together with the run, and on another machine those of the
+    same project. Raises DataError where there is no file.
     """
     if elsewhere is not None:
         return with_absolute_source(with_fields(config, {"data.source": elsewhere}))
     if config.data.source == EMBEDDED or Path(config.data.source).exists():
         return config
     made_of = Provenance.read(folder)
-    beside = folder.path / made_of.source_from_run if made_of and made_of.source_from_run else None
-    if beside is None or not beside.exists():
-        raise DataError(
-            f"{config.data.source}: the data of run {folder.path} is not there; name the place where it lies now: "
-            "`eigen2 evaluate` and `report` take --data FILE, `train` takes --set data.source=FILE"
-        )
-    return with_fields(config, {"data.source": os.path.normpath(beside.absolute())})
+    from_run, from_here = made_of.sources if made_of and len(made_of.sources) == 2 else ("", "")
+    for place in (folder.path / from_run, Path(from_here)):
+        if from_run and place.exists():
+            return with_fields(config, {"data.source": os.path.normpath(place.absolute())})
+    raise DataError(
+        f"{config.data.source}: the data of run {folder.path} is not there; name the place where it lies now: "
+        "`eigen2 evaluate` and `report` take --data FILE, `train` takes --set data.source=FILE"
+    )
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ from eigen2.errors import ConfigError, RunError
 from eigen2.files import require_own_files, write_atomically
 from eigen2.locking import FolderLock
 from eigen2.market.readers import EMBEDDED
+from eigen2.ownership import is_owned, write_owned
 
 WANDB_SETTINGS = ("wandb/settings", ".wandb")  # read by W&B where a run folder is worked in
 RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -87,13 +88,13 @@ class RunFolder:
                     f"{path / name} would decide where W&B sends this machine's key; remove it, or give --trust if the "
                     "run is your own"
                 )
-        config, withheld = withhold(config)
+        config, withheld = withhold(config, is_owned(folder.config))
         return cls(path, withheld), config
 
     def keep_config(self, config: Config) -> None:
         """Write the run's config. Raises RunError when the disk refuses."""
         try:
-            write_atomically(self.config, dump_config(config).encode())
+            write_owned(self.config, dump_config(config).encode())
         except OSError as error:
             raise RunError(f"{self.config} can't be written: {error.strerror}") from error
 

@@ -103,7 +103,18 @@ def test_all_code_that_decides_numbers_counts(package: str) -> None:
     assert {"training/member.py", "training/trainer.py", "randomness.py", "config/schema.py"} <= code_digests().keys()
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"market": 1, "code": {}}', b"\xff", b"[" * 5000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"market": 1, "code": {}, "sources": []}',
+        b'{"market": {}, "code": {}}',
+        b"\xff",
+        b"[" * 5000,
+    ],
+)
 def test_a_record_that_can_not_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
     folder = RunFolder(tmp_path)
     folder.provenance.write_bytes(content)
@@ -153,6 +164,16 @@ def test_a_run_that_moves_with_its_data_finds_them(project: Path, monkeypatch: p
     monkeypatch.chdir(project.parent)
     moved = project.rename(project.parent / "moved")
     assert source_of(moved / path.relative_to(project)) == str(moved / "data" / "market.csv")
+
+
+def test_a_run_that_comes_from_another_machine_finds_the_data_of_the_same_project(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made().rename(project.parent / "first")
+    (project.parent / "elsewhere" / "data").mkdir(parents=True)
+    (project / "data" / "market.csv").rename(project.parent / "elsewhere" / "data" / "market.csv")
+    monkeypatch.chdir(project.parent / "elsewhere")
+    assert source_of(path) == str(project.parent / "elsewhere" / "data" / "market.csv")
 
 
 def test_data_that_are_gone_are_named_and_found_where_the_user_says(project: Path) -> None:

@@ -114,3 +114,30 @@ def test_what_decides_numbers_is_refused(folder: RunFolder, option: str) -> None
 def test_a_run_keeps_its_place(folder: RunFolder, option: str) -> None:
     with pytest.raises(ConfigError, match="keeps its name and its folder"):
         Resume.find(str(folder.path)).with_options([option])
+
+
+OPENING = {"storage": "file:///backup", "address": "10.0.0.1:6379", "wandb_entity": "us", "wandb_mode": "online"}
+
+
+def test_a_run_that_was_begun_here_keeps_its_storage_and_cluster(tmp_path: Path) -> None:
+    folder = RunFolder.create(small_config(name="mine", runs_dir=str(tmp_path), **OPENING))
+    found = Resume.find(str(folder.path)).with_options([])
+    assert found.config == small_config(name="mine", runs_dir=str(tmp_path), **OPENING)
+
+
+def test_a_config_that_somebody_changed_is_not_our_own_any_more(tmp_path: Path) -> None:
+    folder = RunFolder.create(small_config(name="mine", runs_dir=str(tmp_path), **OPENING))
+    folder.config.write_text(folder.config.read_text().replace("10.0.0.1", "10.6.6.6"))
+    found = Resume.find(str(folder.path))
+    assert len(found.folder.withheld) == len(OPENING)
+    assert found.config.resources.address is None
+    with pytest.raises(ConfigError, match="not obeyed in this"):
+        found.with_options(["resources.address=10.0.0.1:6379"])
+    assert Resume.find(str(folder.path), trust=True).with_options([]).config.resources.address == "10.6.6.6:6379"
+
+
+def test_pickles_are_asked_for_each_time(tmp_path: Path) -> None:
+    folder = RunFolder.create(small_config(name="mine", runs_dir=str(tmp_path), allow_pickle=True))
+    with pytest.raises(ConfigError, match=r"sets data\.allow_pickle, which runs code"):
+        Resume.find(str(folder.path)).with_options([])
+    assert Resume.find(str(folder.path)).with_options(["data.allow_pickle=true"]).config.data.allow_pickle
