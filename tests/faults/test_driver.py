@@ -127,7 +127,7 @@ def test_one_w_and_b_run_whatever_happens_to_its_driver(tmp_path: Path, market_f
     online = ["--set", "wandb_mode=online"]
     folder, _ = start_and_stop(market_file, tmp_path / "runs", signal.SIGKILL, *online, environment=environment)
     resumed = subprocess.run(
-        command("--resume", str(folder.path), *online), env=environment, capture_output=True, text=True, check=False
+        command("--resume", str(folder.path)), env=environment, capture_output=True, text=True, check=False
     )
     assert resumed.returncode == 0, resumed.stderr
     server.stop()
