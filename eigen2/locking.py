@@ -1,5 +1,7 @@
 """One process at a time in a folder."""
 
+import errno
+import logging
 import os
 import shlex
 import socket
@@ -14,6 +16,9 @@ from eigen2.errors import RunError
 from eigen2.files import write_synced
 
 LOCK = ".lock"
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of file systems of some clusters
+
+logger = logging.getLogger("eigen2")
 
 
 class FolderLock:
@@ -37,6 +42,11 @@ class FolderLock:
             raise RunError(f"{self._folder} is in use by {self._holder()}; wait for it or stop it") from error
         except OSError as error:
             self._lock.release()
+            if error.errno in NO_LOCKS:
+                logger.warning(
+                    "%s can't be locked on its file system: see that no second process uses it", self._folder
+                )
+                return
             raise RunError(f"{self._path} can't be locked: {error.strerror or error}") from error
 
     def release(self) -> None:

@@ -1,5 +1,7 @@
 """One process at a time has a folder, and a process that is killed has none."""
 
+import errno
+import fcntl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,3 +67,15 @@ def test_what_another_left_in_it_is_shown_without_control_characters(tmp_path: P
             FolderLock(tmp_path).acquire()
     assert "[2Jowned" in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+def test_a_file_system_without_locks_is_said_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unknown(handle: int, how: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    with FolderLock(tmp_path).held():
+        pass
+    assert "can't be locked on its file system" in caplog.text

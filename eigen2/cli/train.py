@@ -72,6 +72,8 @@ def join_cluster(config: Config, console: Console) -> None:
 
 def _resume(args: argparse.Namespace) -> Resume | None:
     if not args.resume:
+        if args.trust:
+            raise ConfigError("--trust is for --resume: what a config file says is obeyed in any case")
         return None
     if args.config or args.name:
         raise ConfigError("--resume takes the run's own config: leave out CONFIG and --name")

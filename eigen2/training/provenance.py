@@ -30,6 +30,7 @@ DECIDING = (
     "learning",
     "evolution",
     "evaluation",
+    "tracking/expression.py",
     "training/candidates.py",
     "training/member.py",
     "training/metrics.py",

@@ -1,6 +1,7 @@
 """What an examination is about: a run's champion, the market it is tried on, and how both stand to the run."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,10 @@ def subject_of(folder: RunFolder, config: Config, market: Market, allowed: Allow
     champion = hashlib.sha256(save(dict(sorted(genome.items())))).hexdigest()
     look = {"champion": champion, "config": fingerprint(config), **Provenance.of(market).digests}
     results = _results(folder, look["market"]) if other_data else folder
+    if others := [] if other_data else _openings_beside(folder, look["market"]):
+        notes.append(
+            f"The same hold-out was opened by {len(others)} other run{'s' * (len(others) > 1)} beside this one."
+        )
     return Subject(folder, generations, genome, origin, results, look, other_data, notes)
 
 
@@ -114,6 +119,19 @@ def _champion(folder: RunFolder, config: Config) -> tuple[Arrays, str, int | Non
     if CHAMPION not in checkpoint.parts:
         raise RunError(f"checkpoint {origin} has no champion")
     return genome_of(checkpoint.parts[CHAMPION]), origin, saved[-1]
+
+
+def _openings_beside(folder: RunFolder, market: str) -> list[str]:
+    """The other runs in the same folder that opened the hold-out of this market."""
+    beside = [RunFolder(path) for path in sorted(folder.path.absolute().parent.iterdir()) if path.is_dir()]
+    return [run.name for run in beside if run.name != folder.name and market in _markets_opened(run)]
+
+
+def _markets_opened(run: RunFolder) -> set[str]:
+    try:
+        return {opening["look"]["market"] for opening in json.loads(run.holdout_openings.read_bytes())}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # no run, or not one that counted by content
+        return set()
 
 
 def _unfinished(generations: int, config: Config) -> str:

@@ -227,6 +227,18 @@ def test_a_look_at_something_new_is_a_new_look(folder: RunFolder, tmp_path: Path
         assert "The hold-out was opened 2 times" in content(mine.evaluation)["verdict"][-1]
 
 
+def test_other_runs_that_opened_the_same_hold_out_are_counted(folder: RunFolder, tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        shutil.copytree(folder.path, tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "three" / "holdout_openings.json").write_text("[3]", encoding="utf-8")
+    for name, told in (("one", "1 other run beside"), ("three", "2 other runs beside")):
+        assert main(["evaluate", str(tmp_path / name)]) == 0
+        assert content(tmp_path / name / "evaluation.json")["verdict"][-1] == (
+            f"The same hold-out was opened by {told} this one."
+        )
+
+
 def test_a_run_that_was_interrupted_is_judged_by_its_newest_checkpoint(
     config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

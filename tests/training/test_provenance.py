@@ -100,6 +100,7 @@ def _copied(source: Path, target: Path) -> None:
 def test_all_code_that_decides_numbers_counts(package: str) -> None:
     names = {path.name for path in Path(str(resources.files("eigen2"))).joinpath(package).glob("*.py")}
     assert {f"{package}/{name}" for name in names} <= code_digests().keys()
+    assert all((Path(str(resources.files("eigen2"))) / name).exists() for name in DECIDING)
     assert {"training/member.py", "training/trainer.py", "randomness.py", "config/schema.py"} <= code_digests().keys()
 
 
