@@ -40,8 +40,9 @@ def run(args: argparse.Namespace) -> int:
         market = load_checked(config)
         if resume:
             require_same(resume.folder, market[0])
-            resume.folder.keep_config(with_absolute_source(config))
         join_cluster(config, console)
+        if resume:
+            resume.folder.keep_config(with_absolute_source(config))
         from eigen2.cli.training import train_run
 
         folder = train_run(config, market, resume, console, Budget(Ledger(cost_file()), args.max_cost, args.max_hours))
