@@ -7,7 +7,6 @@ import argparse
 import importlib
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -25,29 +24,35 @@ from eigen2.training.metrics import NUMBERS
 from eigen2.training.provenance import require_same, with_data_found
 from eigen2.training.resume import Resume
 from eigen2.training.room import Room
-from eigen2.training.run_folder import with_absolute_source
+from eigen2.training.run_folder import RunFolder
 from eigen2.training.storage import fetch_run
 
 
 def run(args: argparse.Namespace) -> int:
     """Train or resume as the arguments say; returns 0 when the run is done."""
     console = Console(stderr=True)
+    budget = Budget(Ledger(cost_file()), args.max_cost, args.max_hours)
     resume = _resume(args)
-    config = resume.config if resume else load_config(_config_path(args), _overrides(args))
-    with resume.folder.held() if resume else nullcontext():
-        if resume:
-            config = with_data_found(resume.folder, config)
-        market = load_checked(config)
-        if resume:
+    if resume:
+        with resume.folder.held():
+            config = with_data_found(resume.folder, resume.config)
+            market = load_checked(config)
             require_same(resume.folder, market[0])
-        join_cluster(config, console)
-        if resume:
-            resume.folder.keep_config(with_absolute_source(config))
-        from eigen2.cli.training import train_run
-
-        folder = train_run(config, market, resume, console, Budget(Ledger(cost_file()), args.max_cost, args.max_hours))
+            folder = _trained(config, market, resume, console, budget)
+    else:
+        config = load_config(_config_path(args), _overrides(args))
+        folder = _trained(config, load_checked(config), None, console, budget)
     Console().print(f"run folder: {folder.path}", highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _trained(
+    config: Config, market: tuple[Market, DataReport], resume: Resume | None, console: Console, budget: Budget
+) -> RunFolder:
+    join_cluster(config, console)
+    from eigen2.cli.training import train_run
+
+    return train_run(config, market, resume, console, budget)
 
 
 def load_checked(config: Config) -> tuple[Market, DataReport]:

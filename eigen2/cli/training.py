@@ -11,7 +11,7 @@ from eigen2.market.market import Market
 from eigen2.training.checkpoint import rewind
 from eigen2.training.resume import Resume
 from eigen2.training.room import Room
-from eigen2.training.run_folder import RunFolder
+from eigen2.training.run_folder import RunFolder, with_absolute_source
 from eigen2.training.runtime import RayRuntime
 from eigen2.training.session import Session, sinks_of, train
 from eigen2.training.storage import require_free
@@ -48,6 +48,8 @@ def _train(
     budget: Budget | None,
 ) -> None:
     market, report = market_and_report
+    if resume:
+        folder.keep_config(with_absolute_source(config))
     write_atomically(folder.data_report, report.to_text().encode())
     generation = resume.generation if resume else 0
     rewind(folder.checkpoints, generation)

@@ -104,11 +104,16 @@ def test_a_run_that_is_trained_is_not_trained_by_a_second_process(
         process.kill()
 
 
-def test_a_finished_run_that_is_resumed_opens_the_hold_out_no_second_time(uninterrupted: RunFolder) -> None:
+def test_a_finished_run_that_is_resumed_gets_its_copy_and_opens_the_hold_out_no_second_time(
+    uninterrupted: RunFolder, tmp_path: Path
+) -> None:
     before = {path: path.read_bytes() for path in (uninterrupted.holdout_openings, uninterrupted.evaluation)}
     assert len(json.loads(before[uninterrupted.holdout_openings])) == 1
-    subprocess.run(command("--resume", str(uninterrupted.path)), check=True, stderr=subprocess.DEVNULL)
+    line = command("--resume", str(uninterrupted.path), "--storage", tmp_path.as_uri())
+    subprocess.run(line, check=True, stderr=subprocess.DEVNULL)
     assert {path: path.read_bytes() for path in before} == before
+    assert (tmp_path / "run" / "evaluation.json").read_bytes() == before[uninterrupted.evaluation]
+    assert RunFolder.open(uninterrupted.path)[1].checkpoint.storage == tmp_path.as_uri()
 
 
 def states_of(folder: RunFolder) -> dict[str, str]:
