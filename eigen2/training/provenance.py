@@ -84,7 +84,21 @@ def require_same(folder: RunFolder, market: Market) -> Provenance | None:
 
     Raises RunError naming what differs. None for a run that kept no record, as one that was never started.
     """
-    made_of, now = Provenance.read(folder), Provenance.of(market)
+    return _require_same(folder, Provenance.of(market))
+
+
+def recorded(folder: RunFolder, config: Config, market: Market) -> dict[str, str]:
+    """Record what a run is made of, unless it is recorded and the same; the SHA-256 of config, market and code."""
+    source = config.data.source
+    sources = () if source == EMBEDDED else (os.path.relpath(source, folder.path), source)
+    now = Provenance.of(market, sources)
+    if _require_same(folder, now) is None:
+        write_atomically(folder.provenance, (json.dumps(asdict(now), indent=1) + "\n").encode())
+    return {"config": fingerprint(config), **now.digests}
+
+
+def _require_same(folder: RunFolder, now: Provenance) -> Provenance | None:
+    made_of = Provenance.read(folder)
     if made_of is None:
         return None
     if found := made_of.other_market(now):
@@ -98,16 +112,6 @@ def require_same(folder: RunFolder, market: Market) -> Provenance | None:
             "train a new run"
         )
     return made_of
-
-
-def recorded(folder: RunFolder, config: Config, market: Market) -> dict[str, str]:
-    """Record what a run is made of, unless it is recorded and the same; the SHA-256 of config, market and code."""
-    if require_same(folder, market) is None:
-        source = config.data.source
-        sources = () if source == EMBEDDED else (os.path.relpath(source, folder.path), source)
-        record = asdict(Provenance.of(market, sources))
-        write_atomically(folder.provenance, (json.dumps(record, indent=1) + "\n").encode())
-    return {"config": fingerprint(config), **Provenance.of(market).digests}
 
 
 def with_data_found(folder: RunFolder, config: Config, elsewhere: str | None = None) -> Config:
