@@ -18,7 +18,10 @@ def verdict(assessment: Assessment) -> list[str]:
 
 def verdict_on_other_data(assessment: Assessment, differences: Sequence[str]) -> list[str]:
     """What a champion earned on other data than its run's, a sentence each: no evidence, whatever it earned."""
-    return [f"{NO_EVIDENCE}: these are not the data of the run: {'; '.join(differences)}.", *_results(assessment)]
+    return [
+        f"{NO_EVIDENCE}: these data are not known to be the run's: {'; '.join(differences)}.",
+        *_results(assessment),
+    ]
 
 
 def is_evidence(sentences: Sequence[str]) -> bool:

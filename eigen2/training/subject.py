@@ -22,6 +22,7 @@ from eigen2.training.run_folder import RunFolder
 from eigen2.training.vault import CHAMPION
 
 OTHER_DATA = "other-data"  # folder in a run folder: what its champion earned on data that are not the run's
+NO_RECORD = "the run kept no record of the data it was made on"
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,15 @@ def _differences(folder: RunFolder, market: Market, allowed: Allowed) -> tuple[l
     """In what data and code are not the run's. Raises RunError where they may not differ."""
     made_of, now = Provenance.read(folder), Provenance.of(market)
     if made_of is None:
-        other_data, other_code = ["the run kept no record of its own"], []
-    else:
-        other_data, other_code = made_of.other_market(now), made_of.other_code(now)
-        if other_data:
-            other_data.append(_known_days(made_of, market))
+        if not allowed.data:
+            raise RunError(
+                f"run {folder.path}: {NO_RECORD} ({folder.provenance.name} is missing); see what its champion does on "
+                "these: eigen2 evaluate RUN --other-data"
+            )
+        return [NO_RECORD], []
+    other_data, other_code = made_of.other_market(now), made_of.other_code(now)
+    if other_data:
+        other_data.append(_known_days(made_of, market))
     if other_data and not allowed.data:
         raise RunError(
             f"run {folder.path} was made on other data: {'; '.join(other_data)}; bring back the data it was made on, "

@@ -178,12 +178,14 @@ def test_other_data_are_evaluated_apart_and_said_to_be(
     assert main(command) == 0
     (place,) = (mine.path / "other-data").iterdir()
     found = content(place / "evaluation.json")
-    assert found["verdict"][0].startswith("No evidence of skill: these are not the data of the run: the last day was")
+    assert found["verdict"][0].startswith(
+        "No evidence of skill: these data are not known to be the run's: the last day was"
+    )
     assert "10 of the 40 days that are called hold-out here" in found["verdict"][0]
     assert found["segments"]["hold-out"]["last_date"] == "2015-09-07"
     assert found["deflated_sharpe"] is None
     assert "hold-out was opened" not in " ".join(found["verdict"])
-    assert capsys.readouterr().out.startswith("No evidence of skill: these are not the data of the run")
+    assert capsys.readouterr().out.startswith("No evidence of skill: these data are not known to be the run's")
     assert {path.name for path in place.iterdir()} >= {"results.txt", "trades.csv", "equity.csv", "equity.png"}
     assert {path: content for path, content in own_files(mine).items() if path.name != ".lock"} == {
         path: content for path, content in before.items() if path.name != ".lock"
@@ -213,8 +215,10 @@ def test_a_run_without_a_record_is_other_data(
     mine = copied(folder, tmp_path)
     mine.provenance.unlink()
     assert main(["evaluate", str(mine.path)]) == 1
-    assert "the run kept no record of its own" in capsys.readouterr().err
+    assert "the run kept no record of the data it was made on (provenance.json is missing)" in capsys.readouterr().err
     assert main(["evaluate", str(mine.path), "--other-data"]) == 0
+    (place,) = (mine.path / "other-data").iterdir()
+    assert "the run kept no record of the data" in content(place / "evaluation.json")["verdict"][0]
 
 
 def test_a_look_at_something_new_is_a_new_look(folder: RunFolder, tmp_path: Path) -> None:
