@@ -55,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     report = _add(commands, "report", "report", "write one HTML page about a run, the verdict first")
     report.add_argument("run", metavar="RUN", help="folder of a run")
+    _add_foreign(report)
+    _add_data_place(report)
     _add_data(commands)
     _add_config(commands)
     _add_cloud(commands)
@@ -92,6 +94,7 @@ def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--storage", metavar="URI", help="keep a copy of the run under file://, s3:// or gs://")
     parser.add_argument("--address", help="a running Ray cluster, `auto` for the one on this machine")
     _add_budget(parser, "; then stop at a checkpoint")
+    _add_foreign(parser)
 
 
 def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -103,6 +106,12 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     )
     study.add_argument("--seeds", type=_count, metavar="N", help="train with N seeds and report the spread")
     _add_set(parser)
+    _add_data_place(parser)
+    parser.add_argument(
+        "--other-data", action="store_true", help="evaluate it on data that are not the run's, apart from its results"
+    )
+    parser.add_argument("--other-code", action="store_true", help="evaluate it with code that did not make the run")
+    _add_foreign(parser)
 
 
 def _count(text: str) -> int:
@@ -166,6 +175,16 @@ def _add_cloud(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _add_budget(parser: argparse.ArgumentParser, then: str) -> None:
     parser.add_argument("--max-cost", type=float, metavar="USD", help=f"what the cluster may cost{then}")
     parser.add_argument("--max-hours", type=float, metavar="H", help=f"how long the run may take{then}")
+
+
+def _add_foreign(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust", action="store_true", help="RUN is your own: obey its pickle, cluster, storage and W&B account"
+    )
+
+
+def _add_data_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", metavar="FILE", help="where the run's market data lie now; default: where they lay")
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:

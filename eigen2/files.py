@@ -1,7 +1,22 @@
-"""Files that are complete or absent."""
+"""Files that are complete or absent, and that lie where they seem to lie: a link never leads a write elsewhere.
 
+A run folder or a sweep folder may be somebody else's. Whatever writes into one writes through this module.
+"""
+
+import csv
+import errno
+import io
 import os
+import stat
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
+
+from eigen2.errors import RunError
+
+# a spreadsheet takes a cell that begins with one of these for a formula; the quote is the escape itself
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+ESCAPE = "'"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -13,7 +28,71 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def write_synced(path: Path, content: bytes) -> None:
     """Write a file and see it to the disk."""
-    with path.open("wb") as file:
+    with open_to_write(path, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def open_to_write(path: Path, mode: str) -> IO[Any]:
+    """Open a file to write or append bytes. Raises OSError where the path is a link, a pipe or a device."""
+    return open(path, mode, opener=_regular_file)  # Path.open takes no opener
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder unless it is there. Raises OSError where the path is a link."""
+    path.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
+
+
+def require_own_files(folder: Path) -> None:
+    """See that a folder holds nothing but files, folders and links within it. Raises RunError naming the first else."""
+    home = os.path.realpath(folder)
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            kind = _kind(path)
+            if kind == stat.S_IFLNK and not Path(os.path.realpath(path)).is_relative_to(home):
+                raise RunError(f"{str(path)!r} is a symbolic link that leads out of {folder}; remove it")
+            if kind not in (stat.S_IFLNK, stat.S_IFDIR, stat.S_IFREG):
+                raise RunError(f"{str(path)!r} is a pipe, a socket or a device; remove it")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows of the same keys as a CSV file, whole or not at all; an empty file where there are none."""
+    text = io.StringIO(newline="")
+    if rows:
+        writer = csv.DictWriter(text, fieldnames=[csv_cell(name) for name in rows[0]])
+        writer.writeheader()
+        writer.writerows({csv_cell(name): _cell(value) for name, value in row.items()} for row in rows)
+    write_atomically(path, text.getvalue().encode())
+
+
+def csv_cell(text: str) -> str:
+    """Text as a cell that no spreadsheet takes for a formula."""
+    return ESCAPE + text if text.startswith(FORMULA_STARTS) else text
+
+
+def text_of_cell(cell: str) -> str:
+    """The text that `csv_cell` was given."""
+    return cell.removeprefix(ESCAPE)
+
+
+def _cell(value: object) -> object:
+    return csv_cell(value) if isinstance(value, str) else value
+
+
+def _kind(path: Path) -> int:
+    try:
+        return stat.S_IFMT(path.lstat().st_mode)
+    except FileNotFoundError:  # the process that writes the folder has removed it
+        return stat.S_IFREG
+
+
+def _regular_file(path: str, flags: int) -> int:
+    # without O_NONBLOCK a pipe that nobody reads would never be opened
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
+    return handle

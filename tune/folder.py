@@ -1,19 +1,18 @@
 """The folder of a sweep: what it was asked, what came of it, and the runs of its trials."""
 
-import fcntl
 import json
-import os
 import re
-import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from eigen2.config import Config, dump_config, load_config
+from eigen2.config.trust import withhold
 from eigen2.errors import ConfigError, RunError
-from eigen2.files import write_atomically
+from eigen2.files import require_own_files, write_atomically
+from eigen2.locking import FolderLock
+from eigen2.ownership import is_owned, write_owned
 
 SWEEPS = Path("sweeps")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")  # with a trial's name behind it, it must make an id for W&B
@@ -63,7 +62,6 @@ class SweepFolder:
         self.runs = path / "runs"
         self.tune = path / "tune"
         self.log = path / "ray.log"
-        self._lock = path / ".lock"
 
     @classmethod
     def create(cls, name: str, sweep_file: Path, base: Config, settings: Settings) -> "SweepFolder":
@@ -71,8 +69,8 @@ class SweepFolder:
         folder = cls(SWEEPS / checked_name(name))
         try:
             folder.path.mkdir(parents=True)
-            shutil.copyfile(sweep_file, folder.sweep)
-            folder.base.write_text(dump_config(base), encoding="utf-8")
+            write_atomically(folder.sweep, sweep_file.read_bytes())
+            write_owned(folder.base, dump_config(base).encode())
             folder.write_settings(settings)
         except FileExistsError as error:
             raise ConfigError(
@@ -84,12 +82,13 @@ class SweepFolder:
 
     @classmethod
     def open(cls, name: str) -> "SweepFolder":
-        """The folder of a sweep, by its name or path. Raises RunError if there is none."""
+        """The folder of a sweep, by its name or path. Raises RunError if there is none, or a link leads out of it."""
         path = Path(name) if Path(name).is_dir() else SWEEPS / name
         folder = cls(path)
         if not folder.settings.is_file():
             known = sorted(found.parent.name for found in SWEEPS.glob("*/settings.json"))
             raise RunError(f"{path} is not the folder of a sweep; there are {', '.join(known) or 'none'}")
+        require_own_files(path)
         return folder
 
     def read_settings(self) -> Settings:
@@ -108,21 +107,17 @@ class SweepFolder:
         except OSError as error:
             raise RunError(f"{self.settings} can't be written: {error.strerror}") from error
 
-    def read_base(self) -> Config:
-        """The config under every trial's values. Raises ConfigError if it can't be read."""
-        return load_config(self.base)
+    def read_base(self, trust: bool = False) -> tuple[Config, tuple[str, ...]]:
+        """The config under every trial's values, and the names of the fields that are withheld (see `withhold`).
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep the folder for this process. Raises RunError if another one, on this machine, runs the sweep."""
-        with self._lock.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunError(f"sweep {self.path} is being run by another process; wait for it or stop it") from error
-            file.write(f"{os.getpid()}\n")
-            file.flush()
-            yield
+        Raises ConfigError if it can't be read.
+        """
+        base = load_config(self.base)
+        return (base, ()) if trust else withhold(base, is_owned(self.base))
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep the folder for this process. Raises RunError naming the other process that runs the sweep."""
+        return FolderLock(self.path).held()
 
 
 def checked_name(name: str) -> str:

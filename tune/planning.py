@@ -1,6 +1,6 @@
 """From the command line to a plan: the sweep file, the base config under it, and what the user wants otherwise."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,12 @@ from rapidfuzz import process
 
 from eigen2.config import Config, load_config
 from eigen2.config.loading import SECTION_OF
+from eigen2.config.trust import WITHHELD
 from eigen2.errors import ConfigError
 from eigen2.tracking.expression import check
 from eigen2.training.metrics import NUMBERS
 from tune.folder import Settings, SweepFolder
+from tune.records import read_records
 from tune.running import Plan
 from tune.scheduler import scheduler_of
 from tune.space import config_of
@@ -60,9 +62,30 @@ def _plan(sweep: SweepFile, base: Config, settings: Settings) -> Plan:
     return Plan(sweep, base, settings, objectives, middle.run.num_generations, trials)
 
 
-def plan_from(folder: SweepFolder, settings: Settings | None = None) -> Plan:
-    """The plan of a sweep that was begun, whose space was checked. Raises RunError or ConfigError for a bad folder."""
-    return _plan(SweepFile.read(folder.sweep), folder.read_base(), settings or folder.read_settings())
+def plan_from(folder: SweepFolder, settings: Settings | None = None, trust: bool = False) -> Plan:
+    """The plan of a sweep that was begun, without what its base config may not decide unasked, unless `trust`.
+
+    Its space was checked before. Raises RunError or ConfigError if its folder can't be read.
+    """
+    base, _ = folder.read_base(trust)
+    return _plan(SweepFile.read(folder.sweep), base, settings or folder.read_settings())
+
+
+def require_harmless(folder: SweepFolder, asked: Iterable[str]) -> None:
+    """See that a sweep's folder decides nothing that it may not unasked (see `eigen2.config.trust`).
+
+    asked: fields that the command line decides. Raises ConfigError naming a field that the folder sets in its base
+    config, its sweep file or the record of a trial.
+    """
+    space = SweepFile.read(folder.sweep).space
+    set_by_trials = {field for record in read_records(folder.trials) for field in record.values}
+    varied = {*space.constants, *(parameter.field for parameter in space.parameters), *set_by_trials}
+    for field in (*folder.read_base()[1], *sorted(varied & WITHHELD.keys())):
+        if field not in set(asked):
+            raise ConfigError(
+                f"sweep {folder.path} sets {field}, which {WITHHELD[field]}; a folder is not obeyed in this: give "
+                "--trust if it is your own"
+            )
 
 
 def base_config(path: Path | None, overrides: Sequence[str], sweep: SweepFile) -> Config:

@@ -8,12 +8,13 @@ import torch
 from rich.console import Console
 
 from eigen2.arrays import Arrays
-from eigen2.config import Config, DataConfig, FeaturesConfig, SplitsConfig, dump_config
-from eigen2.errors import RunError
+from eigen2.config import Config, DataConfig, FeaturesConfig, SplitsConfig
+from eigen2.config.trust import with_fields
 from eigen2.evaluation.scores import score_slices
 from eigen2.evaluation.slices import whole
 from eigen2.files import write_atomically
 from eigen2.learning.agent import Agent, MarketView
+from eigen2.locking import FolderLock
 from eigen2.market.build import build_market
 from eigen2.market.cleaning import DataReport
 from eigen2.market.market import Market
@@ -22,11 +23,13 @@ from eigen2.tracking.jsonl import read_rows
 from eigen2.tracking.sink import Row, Sink
 from eigen2.trading.rules import settle
 from eigen2.training.checkpoint import generations_saved, load_genome, rewind
-from eigen2.training.run_folder import RunFolder
+from eigen2.training.provenance import require_same
+from eigen2.training.run_folder import RunFolder, with_absolute_source
 from eigen2.training.runtime import Runtime, Share
 from eigen2.training.session import Session
 from eigen2.training.trainer import Trainer
 
+LOCK_WAIT_S = 60.0  # the process of an earlier attempt may be slow to die
 MARKETS_KEPT = 8  # trials that differ in what the market is built of take turns
 
 
@@ -45,7 +48,10 @@ class Population:
         """fit: the share of each member; sinks, console: who hears of the rows, and of troubles."""
         self._config, self._folder = config, folder
         self._market, report = market_of(config)
-        folder.data_report.write_text(report.to_text(), encoding="utf-8")
+        self._lock = FolderLock(folder.path)
+        self._lock.acquire(LOCK_WAIT_S)
+        require_same(folder, self._market)
+        write_atomically(folder.data_report, report.to_text().encode())
         saved = generations_saved(folder.checkpoints)
         done = saved[-1] if saved else 0
         rewind(folder.checkpoints, done)
@@ -84,6 +90,10 @@ class Population:
         score = value_of(self._config.tracking.combined_score, {**self.rows[-1], **final})
         return final if score is None else {**final, "combined_score": score}
 
+    def close(self) -> None:
+        """Let go of the run folder."""
+        self._lock.release()
+
     def seconds(self) -> float:
         """What all generations took, in whatever process they were trained."""
         return sum(row["time/generation"] + row["time/checkpoint"] for row in self.rows)
@@ -103,14 +113,16 @@ class Heard:
 
 
 def open_or_create(config: Config, run_id: str) -> tuple[RunFolder, Config]:
-    """The run folder of a trial, and the config it goes on with: its own, if an earlier attempt left one."""
+    """The run folder of a trial, and the config it goes on with."""
     assert config.run.name is not None
     folder = RunFolder(Path(config.run.runs_dir) / config.run.name)
     if folder.config.is_file():
-        return RunFolder.open(folder.path)
+        folder, found = RunFolder.open(folder.path)
+        # an earlier attempt may have made the pieces smaller; in all else the caller's config decides
+        return folder, with_fields(config, {"ddpg.micro_batches": found.ddpg.micro_batches})
     folder.path.mkdir(parents=True, exist_ok=True)
-    folder.id.write_text(run_id, encoding="utf-8")
-    write_atomically(folder.config, dump_config(config).encode())
+    write_atomically(folder.id, run_id.encode())
+    folder.keep_config(with_absolute_source(config))
     return folder, config
 
 
@@ -122,11 +134,8 @@ def with_smaller_pieces(config: Config, folder: RunFolder) -> Config | None:
     pieces = config.ddpg.micro_batches * 2
     if pieces > config.ddpg.batch_size * config.ddpg.gradient_accumulation_steps:
         return None
-    smaller = config.model_copy(update={"ddpg": config.ddpg.model_copy(update={"micro_batches": pieces})})
-    try:
-        write_atomically(folder.config, dump_config(smaller).encode())
-    except OSError as error:
-        raise RunError(f"{folder.config} can't be written: {error.strerror}") from error
+    smaller = with_fields(config, {"ddpg.micro_batches": pieces})
+    folder.keep_config(with_absolute_source(smaller))
     return smaller
 
 

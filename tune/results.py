@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eigen2.config import dump_config
+from eigen2.config.trust import WITHHELD, withhold
 from eigen2.errors import ConfigError, Eigen2Error, RunError
 from eigen2.files import write_atomically
 from eigen2.tracking.progress import duration
@@ -149,6 +150,10 @@ def _best(findings: Findings, args: argparse.Namespace, console: Console) -> Non
         _say(console, f"a config of it: python -m tune.results {findings.folder.path} best --apply configs/best.yaml")
         return
     config = best_config(findings, args.sizes)
+    if best.values.keys() & WITHHELD.keys():  # anybody may have written the records of trials
+        config, withheld = withhold(config)
+        for field in withheld:
+            _say(console, f"note: left out {field}, which {WITHHELD[field]}: set it yourself if the sweep is your own")
     head = f"# The best trial of sweep {findings.folder.name} ({best.trial}), with the sizes of {args.sizes}.\n"
     _write(args.apply, head + dump_config(config))
     _say(console, f"{args.apply}: the sizes of {args.sizes}, the parameters of {best.trial}")

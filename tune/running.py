@@ -12,8 +12,8 @@ from ray import tune as ray_tune
 from ray.tune.search import ConcurrencyLimiter
 from rich.console import Console
 
-from eigen2.config import Config, dump_config, load_config
-from eigen2.files import write_atomically
+from eigen2.config import Config
+from eigen2.config.trust import with_fields
 from eigen2.tracking.expression import metrics_in
 from eigen2.training.run_folder import RunFolder
 from tune.fields import COMBINED_SCORE, SWEEP_TRIALS
@@ -188,14 +188,13 @@ def _searcher(plan: Plan, folder: SweepFolder, room: Room, records: Records) -> 
     return ConcurrencyLimiter(tasks, max_concurrent=room.concurrent)
 
 
-def grow(plan: Plan, records: Records) -> None:
+def grow(plan: Plan, folder: SweepFolder, records: Records) -> None:
     """Tell the runs of earlier trials how many trials there are now: the more, the less the best one means."""
     for record in records:
-        file = RunFolder(Path(record.run)).config if record.run else None
-        if file and file.is_file():
-            config = load_config(file)
-            run = config.run.model_copy(update={"sweep_trials": plan.all_trials(records)})
-            write_atomically(file, dump_config(config.model_copy(update={"run": run})).encode())
+        path = folder.runs / Path(record.trial).name  # not record.run: a sweep from elsewhere may name any folder
+        if (path / "config.yaml").is_file():
+            run, config = RunFolder.open(path)
+            run.keep_config(with_fields(config, {SWEEP_TRIALS: plan.all_trials(records)}))
 
 
 def retry_failed(records: Records) -> list[Record]:

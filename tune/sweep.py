@@ -21,7 +21,7 @@ from tune.estimate import estimate_table, time_generation
 from tune.folder import Settings, SweepFolder, checked_name
 from tune.hyperband import Hyperband
 from tune.pareto import pareto_table
-from tune.planning import SMOKE_TRIALS, base_config, plan_from, plan_of, smoke_overrides
+from tune.planning import SMOKE_TRIALS, base_config, plan_from, plan_of, require_harmless, smoke_overrides
 from tune.records import Records
 from tune.resources import Room, room_for
 from tune.running import Plan, grow, retry_failed, run
@@ -32,7 +32,7 @@ from tune.table import best_of, kept_processes, reasons, trials_table
 
 DEFAULT_FILE = Path("configs/sweep_config.yaml")
 DEFAULT_BASE = Path("configs/quickstart.yaml")
-WITH_RESUME = ("resume", "samples", "retry_failed", "concurrent", "num_cpus", "address", "debug")
+WITH_RESUME = ("resume", "samples", "retry_failed", "concurrent", "num_cpus", "address", "trust", "debug")
 DEFAULT_TRIALS = 20  # where neither the file's run_cap nor --samples limits them
 
 
@@ -55,6 +55,8 @@ def _begin(args: argparse.Namespace) -> int:
     name = checked_name(args.name or datetime.now().strftime(f"{'smoke-' if args.smoke else ''}%Y%m%d-%H%M%S"))
     if args.retry_failed:
         raise ConfigError("--retry-failed is for a sweep that was begun: give it with --resume NAME")
+    if args.trust:
+        raise ConfigError("--trust is for --resume: what a config or sweep file says is obeyed in any case")
     concurrent, asked = _concurrent(args), _samples(args)
     file = args.file or DEFAULT_FILE
     sweep = SweepFile.read(file)
@@ -82,14 +84,17 @@ def _resume(args: argparse.Namespace) -> int:
     with folder.held():
         records = Records(folder.trials)
         settings = _settings_now(args, folder, records)
-        plan = plan_from(folder, settings)
+        plan = plan_from(folder, settings, args.trust)
         for note in _notes(plan):
             _say(console, f"note: {note}")
         asked = {"resources.num_cpus": args.num_cpus, "resources.address": args.address}
-        connect(config_of(plan.base, {name: value for name, value in asked.items() if value is not None}).resources)
+        given = {name: value for name, value in asked.items() if value is not None}
+        if not args.trust:
+            require_harmless(folder, given)
+        connect(config_of(plan.base, given).resources)
         room = _room(plan)
         if args.samples is not None:
-            grow(plan, records)
+            grow(plan, folder, records)
         folder.write_settings(settings)
         if args.retry_failed:
             _say(console, f"{len(retry_failed(records))} failed trials go on from their last checkpoints")
@@ -104,7 +109,7 @@ def _check_resume(args: argparse.Namespace) -> None:
         named = ", ".join("FILE" if name == "file" else f"--{name.replace('_', '-')}" for name in given)
         raise ConfigError(
             f"--resume takes the sweep's own settings: leave out {named}; "
-            f"it goes with --samples, --retry-failed, --concurrent, --num-cpus and --address"
+            "it goes with --samples, --retry-failed, --concurrent, --num-cpus, --address and --trust"
         )
 
 
@@ -289,6 +294,8 @@ def _parser() -> argparse.ArgumentParser:
         help="optimise this instead of the file's metric; several give a Pareto table")  # fmt: skip
     add("--resume", metavar="NAME", help="go on with a sweep that was interrupted, or extend it with --samples")
     add("--retry-failed", action="store_true", help="with --resume: run failed trials again, from their checkpoints")
+    add("--trust", action="store_true",
+        help="the sweep to go on with is your own: obey its pickle, cluster, storage and W&B account")  # fmt: skip
     add("--dry-run", action="store_true", help="show the space, and what the sweep will take; run nothing else")
     add("--price-per-hour", type=float, metavar="PRICE", help="of the machine, for the cost in --dry-run")
     add("--smoke", action="store_true", help=f"{SMOKE_TRIALS} trials of 2 tiny generations: does it run here?")

@@ -96,8 +96,14 @@ class PopulationTrial(ray_tune.Trainable):
         """Ready for another trial, in the same processes."""
         self._runtime.rest()
         self._task = task
-        self._population = None
+        self.cleanup()
         return True
+
+    def cleanup(self) -> None:
+        """The trial is over in this process: let go of its run folder."""
+        if self._population is not None:
+            self._population.close()
+        self._population = None
 
     def step(self) -> dict[str, Any]:
         """Train a generation; the last one's result has the final figures too. Raises RunError if it can't."""

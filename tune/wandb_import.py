@@ -9,7 +9,8 @@ import yaml
 
 from eigen2.config import Config, dump_config
 from eigen2.config.loading import SECTION_OF
-from eigen2.files import write_atomically
+from eigen2.files import require_own_files
+from eigen2.ownership import write_owned
 from eigen2.tracking.wandb_runs import RemoteRun, RemoteSweep, read_remote_sweep
 from tune.fields import DEFAULTS, SET_BY_THE_SWEEP
 from tune.folder import SWEEPS, Settings, SweepFolder
@@ -36,6 +37,7 @@ def folder_of(remote: RemoteSweep) -> SweepFolder:
     """The folder of a sweep that was read from W&B."""
     name = f"wandb-{remote.id}"
     folder = SweepFolder(SWEEPS / name)
+    require_own_files(folder.path)
     with TemporaryDirectory() as scratch:
         file = Path(scratch) / "sweep.yaml"
         file.write_text(yaml.safe_dump(dict(remote.config), sort_keys=False), encoding="utf-8")
@@ -48,7 +50,7 @@ def folder_of(remote: RemoteSweep) -> SweepFolder:
         if not folder.settings.is_file():
             SweepFolder.create(name, file, base, settings)
     folder.write_settings(settings)
-    write_atomically(folder.base, dump_config(base).encode())
+    write_owned(folder.base, dump_config(base).encode())
     folder.trials.unlink(missing_ok=True)
     records = Records(folder.trials)
     for record in found:

@@ -1,21 +1,19 @@
 """`eigen2 evaluate`: the verdict on a run's champion; or a study that trains anew, by windows or by seeds."""
 
 import argparse
-import csv
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console, RenderableType
 
 from eigen2.config import Config
-from eigen2.errors import ConfigError, concerning
+from eigen2.errors import ConfigError, RunError, concerning
 from eigen2.evaluation.assessment import COSTS_BPS, Assessment, assess
 from eigen2.evaluation.examination import CHAMPION, Segment, equity_of, examine, trades_of
-from eigen2.evaluation.verdict import verdict
-from eigen2.files import write_atomically
+from eigen2.evaluation.verdict import verdict, verdict_on_other_data
+from eigen2.files import write_atomically, write_csv
 from eigen2.learning.agent import Agent, MarketView
 from eigen2.market.build import load_market
 from eigen2.market.market import Market
@@ -23,11 +21,11 @@ from eigen2.report.judgement import judgement_table
 from eigen2.report.plots import plot_equity, plot_fitness
 from eigen2.report.tables import Result, plain_text, results_table
 from eigen2.tracking.expression import value_of
-from eigen2.tracking.jsonl import read_rows
+from eigen2.tracking.jsonl import read_whole_rows
 from eigen2.tracking.sink import Row
-from eigen2.training.candidates import read_candidates
-from eigen2.training.checkpoint import load_genome
+from eigen2.training.provenance import with_data_found
 from eigen2.training.run_folder import RunFolder
+from eigen2.training.subject import STRICT, Allowed, Subject, subject_of
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,43 +37,66 @@ def run(args: argparse.Namespace) -> int:
         return run_study(args)
     if args.set:
         raise ConfigError("--set is for --walk-forward and --seeds, which train; a run keeps its config")
-    folder, config = RunFolder.open(Path(args.run))
-    market, _ = load_market(config)
+    folder, config = RunFolder.open(Path(args.run), args.trust)
     console = Console()
-    examine_run(folder, config, market, console)
-    console.print(f"run folder: {folder.path}", highlight=False)
+    with folder.held():
+        market, _ = load_market(with_data_found(folder, config, args.data))
+        allowed = Allowed(data=args.other_data, code=args.other_code)
+        results = examined(folder, config, market, console, allowed).folder
+    console.print(f"run folder: {results.path}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
 def examine_run(folder: RunFolder, config: Config, market: Market, console: Console) -> Row:
-    """Examine a finished run's champion: verdict, tables, trades, equity and plots into its folder.
+    """Examine a run's champion: verdict, tables, trades, equity and plots into its folder; returns the final figures.
 
-    Opens the hold-out, which is counted. Returns the final figures.
+    Opens the hold-out, which is counted where it shows anything new.
     """
+    return examined(folder, config, market, console).final
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What an examination left: the folder of its files, and the run's final figures."""
+
+    folder: RunFolder
+    final: Row
+
+
+def examined(
+    folder: RunFolder, config: Config, market: Market, console: Console, allowed: Allowed = STRICT
+) -> Examined:
+    """As `examine_run`. On other data than the run's, if that is allowed, everything goes to a folder of its own.
+
+    Raises RunError where data or code are others than the run's, unless they are allowed to be.
+    """
+    subject = subject_of(folder, config, market, allowed)
     view = MarketView.of(market, config.rules, torch.device("cpu"))
     champion = Agent(config.agent, config.ddpg, config.rules, view, seed=0)
-    genome = load_genome(folder.champion)
-    with concerning(f"genome {folder.champion}"):
-        champion.load_genome(genome)
-    candidates = read_candidates(folder.candidates) if folder.candidates.exists() else None
-    rows = read_rows(folder.metrics)
-    openings = folder.open_holdout()
+    with concerning(f"genome {subject.origin}"):
+        champion.load_genome(subject.genome)
+    rows, candidates = read_whole_rows(folder.metrics, subject.generations), subject.candidates()
+    if not rows:
+        raise RunError(f"{folder.metrics}: has no row")
+    results = subject.results
+    openings = results.open_holdout(subject.look)
     segments = examine(market, config, champion.act, COSTS_BPS)
     assessment = assess(segments, market, candidates, openings, config.run.sweep_trials, config.run.seed)
 
-    _write_csv(folder.trades, [row for segment in segments for row in trades_of(segment, market)])
-    _write_csv(folder.equity, [row for segment in segments for row in equity_of(segment, market)])
-    plot_fitness(rows, folder.fitness_plot)
-    _plot_holdout(segments[-1], market, folder.equity_plot)
-    _tell(assessment, folder, console)
+    write_csv(results.trades, [row for segment in segments for row in trades_of(segment, market)])
+    write_csv(results.equity, [row for segment in segments for row in equity_of(segment, market)])
+    plot_fitness(rows, results.fitness_plot)
+    _plot_holdout(segments[-1], market, results.equity_plot)
+    _tell(assessment, subject, console)
     final = _final_figures(segments[0])
     score = value_of(config.tracking.combined_score, {**rows[-1], **final})
-    return final if score is None else {**final, "combined_score": score}
+    return Examined(results, final if score is None else {**final, "combined_score": score})
 
 
-def _tell(assessment: Assessment, folder: RunFolder, console: Console) -> None:
+def _tell(assessment: Assessment, subject: Subject, console: Console) -> None:
     """Print the verdict and the tables; write them as results.txt, and everything as evaluation.json."""
-    sentences = verdict(assessment)
+    sentences = verdict_on_other_data(assessment, subject.other_data) if subject.other_data else verdict(assessment)
+    sentences = [*sentences, *subject.notes]
     results: list[Result] = [
         (name, segment, figures)
         for segment, assessed in assessment.segments.items()
@@ -90,8 +111,10 @@ def _tell(assessment: Assessment, folder: RunFolder, console: Console) -> None:
         "",
         judgement_table(assessment),
     )
-    folder.results.write_text(plain_text(*told), encoding="utf-8")
-    content = json.dumps({**asdict(assessment), "verdict": sentences}, indent=1, allow_nan=False)
+    folder = subject.results
+    write_atomically(folder.results, plain_text(*told).encode())
+    evaluation = {**asdict(assessment), "verdict": sentences, "look": subject.look}
+    content = json.dumps(evaluation, indent=1, allow_nan=False)
     write_atomically(folder.evaluation, f"{content}\n".encode())
     for part in told:
         console.print(part, highlight=False, markup=False)
@@ -112,11 +135,3 @@ def _final_figures(validation: Segment) -> dict[str, float | int | str]:
         "final/sharpe_ratio": figures["sharpe_ratio"],
         "final/total_return": figures["total_return_pct"],
     }
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        if rows:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)

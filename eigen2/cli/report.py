@@ -22,42 +22,48 @@ from eigen2.report.records import (
     read_text,
     read_trades,
 )
-from eigen2.tracking.jsonl import read_rows
+from eigen2.tracking.jsonl import read_whole_rows
+from eigen2.training.checkpoint import generations_saved
+from eigen2.training.provenance import with_data_found
 from eigen2.training.run_folder import RunFolder
+from eigen2.training.subject import Allowed, Subject, subject_of
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the page of `args.run` and say where it lies; returns 0."""
-    folder, config = RunFolder.open(Path(args.run))
-    if not folder.champion.is_file():
+    folder, config = RunFolder.open(Path(args.run), args.trust)
+    if not folder.champion.is_file() and not generations_saved(folder.checkpoints):
         raise RunError(f"run {folder.path} has no champion yet; finish it with `eigen2 train --resume {folder.path}`")
-    market, _ = load_market(config)
     console = Console()
-    if not _is_examined(folder):
-        examine_run(folder, config, market, console)
-    page = page_of(record_of(folder, market))
-    try:
-        write_atomically(folder.report, page.encode())
-    except OSError as error:
-        raise RunError(f"{folder.report}: can't be written: {error.strerror}") from error
+    with folder.held():
+        market, _ = load_market(with_data_found(folder, config, args.data))
+        subject = subject_of(folder, config, market, Allowed(code=True))
+        if not _is_examined(folder, subject):
+            examine_run(folder, config, market, console)
+        page = page_of(record_of(folder, market, subject.generations))
+        try:
+            write_atomically(folder.report, page.encode())
+        except OSError as error:
+            raise RunError(f"{folder.report}: can't be written: {error.strerror}") from error
     console.print(f"report: {folder.report}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
-def record_of(folder: RunFolder, market: Market) -> RunRecord:
+def record_of(folder: RunFolder, market: Market, generations: int | None = None) -> RunRecord:
     """What the files of an examined run say, with the prices its trades were made at.
 
-    Raises RunError naming the file that is missing or damaged.
+    generations: those behind the champion that was examined; None for all there are. Raises RunError naming the file
+    that is missing or damaged.
     """
     equity, trades = read_equity(folder.equity), read_trades(folder.trades)
-    candidates = read_rows(folder.candidates) if folder.candidates.exists() else []
+    candidates = read_whole_rows(folder.candidates, generations) if folder.candidates.exists() else []
     return RunRecord(
         name=folder.path.resolve().name,
         evaluation=read_evaluation(folder.evaluation),
         equity=equity,
         trades=trades,
-        metrics=read_rows(folder.metrics),
-        births=births_of(read_rows(folder.lineage), folder.lineage),
+        metrics=read_whole_rows(folder.metrics, generations),
+        births=births_of(read_whole_rows(folder.lineage, generations), folder.lineage),
         columns=market.columns,
         importance=importance_of(candidates, len(market.columns), folder.candidates),
         closes=_closes(market, trades, folder),
@@ -66,10 +72,12 @@ def record_of(folder: RunFolder, market: Market) -> RunRecord:
     )
 
 
-def _is_examined(folder: RunFolder) -> bool:
-    """Whether the evaluation is of this champion: written after it."""
-    evaluation = folder.evaluation
-    return evaluation.is_file() and evaluation.stat().st_mtime >= folder.champion.stat().st_mtime
+def _is_examined(folder: RunFolder, subject: Subject) -> bool:
+    """Whether the evaluation is of this champion on these data; the code may have changed since."""
+    if not folder.evaluation.exists():
+        return False
+    look = read_evaluation(folder.evaluation).look
+    return all(look.get(part) == subject.look[part] for part in ("champion", "config", "market"))
 
 
 def _closes(market: Market, trades: list[Trade], folder: RunFolder) -> dict[str, Curve]:

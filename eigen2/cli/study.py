@@ -15,19 +15,31 @@ from eigen2.cli.study_results import tell_seeds, tell_windows
 from eigen2.cli.train import join_cluster, load_checked
 from eigen2.cli.training import train_run
 from eigen2.config import Config, load_config
-from eigen2.errors import RunError
+from eigen2.config.loading import with_overrides
+from eigen2.config.trust import require_asked_for
+from eigen2.errors import ConfigError, RunError
 from eigen2.evaluation.walk_forward import window_configs
+from eigen2.files import require_own_files
+from eigen2.training.provenance import require_same, with_data_found
 from eigen2.training.resume import Resume
 from eigen2.training.run_folder import RunFolder
 
 # what a run that is taken as it is may differ in
-IMMATERIAL: dict[str, Any] = {"run": {"runs_dir"}, "resources": True, "tracking": True, "checkpoint": True}
+IMMATERIAL: dict[str, Any] = {
+    "run": {"runs_dir"},
+    "data": {"source", "allow_pickle"},  # its market is compared itself
+    "resources": True,
+    "tracking": True,
+    "checkpoint": True,
+}
 
 
 def run_study(args: argparse.Namespace) -> int:
     """Train the windows or the seeds that the arguments ask for and tell what came of them; returns 0."""
     console = Console(stderr=True)
-    config, place = _config_and_place(Path(args.run), args.set)
+    if args.data or args.other_data or args.other_code:
+        raise ConfigError("--data, --other-data and --other-code are for one run; a study takes --set data.source=FILE")
+    config, place = _config_and_place(Path(args.run), args.set, args.trust)
     if args.walk_forward:
         market, _ = load_checked(config)
         folder = place.with_name(f"{place.name}-walk-forward-{args.walk_forward}")
@@ -43,11 +55,13 @@ def run_study(args: argparse.Namespace) -> int:
     return 0
 
 
-def _config_and_place(path: Path, overrides: Sequence[str]) -> tuple[Config, Path]:
+def _config_and_place(path: Path, overrides: Sequence[str], trust: bool) -> tuple[Config, Path]:
     """The config of a run or of a file, and where its run lies or would lie: the study goes beside it."""
     if path.is_dir():
-        folder, _ = RunFolder.open(path)
-        return load_config(folder.config, overrides), path.resolve()
+        folder, of_run = RunFolder.open(path, trust)
+        config, asked = with_overrides(of_run, overrides)
+        require_asked_for(folder.withheld, asked, f"run {path}")
+        return with_data_found(folder, config), path.resolve()
     config = load_config(path, overrides)
     return config, Path(config.run.runs_dir) / (config.run.name or path.stem)
 
@@ -65,9 +79,12 @@ def _placed(configs: Sequence[Config], names: Sequence[str], folder: Path) -> li
 
 def _trained(configs: Sequence[Config], console: Console) -> list[RunFolder]:
     """The run folder of each config, trained and examined."""
-    for config in configs:
-        load_checked(config)  # a window too short, or damaged data, are said before anything is trained
+    markets = [load_checked(config)[0] for config in configs]  # too short, damaged: said before anything is trained
+    require_own_files(Path(configs[0].run.runs_dir))
     begun = [_begun(config) for config in configs]
+    for resume, market in zip(begun, markets, strict=True):
+        if resume:
+            require_same(resume.folder, market)
     if not all(resume and _done(resume) for resume in begun):
         join_cluster(configs[0], console)
     folders = []

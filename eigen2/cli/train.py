@@ -22,24 +22,39 @@ from eigen2.tracking.expression import check
 from eigen2.trading.geometry import geometry_warnings
 from eigen2.training.cluster import connect
 from eigen2.training.metrics import NUMBERS
+from eigen2.training.provenance import require_same, with_data_found
 from eigen2.training.resume import Resume
 from eigen2.training.room import Room
+from eigen2.training.run_folder import RunFolder
 from eigen2.training.storage import fetch_run
 
 
 def run(args: argparse.Namespace) -> int:
     """Train or resume as the arguments say; returns 0 when the run is done."""
     console = Console(stderr=True)
+    budget = Budget(Ledger(cost_file()), args.max_cost, args.max_hours)
     resume = _resume(args)
-    config = resume.config if resume else load_config(_config_path(args), _overrides(args))
-    market = load_checked(config)
+    if resume:
+        with resume.folder.held():
+            config = with_data_found(resume.folder, resume.config)
+            market = load_checked(config)
+            require_same(resume.folder, market[0])
+            folder = _trained(config, market, resume, console, budget)
+    else:
+        config = load_config(_config_path(args), _overrides(args))
+        folder = _trained(config, load_checked(config), None, console, budget)
+    Console().print(f"run folder: {folder.path}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def _trained(
+    config: Config, market: tuple[Market, DataReport], resume: Resume | None, console: Console, budget: Budget
+) -> RunFolder:
     warn_of_geometry(config, market[0], console)
     join_cluster(config, console)
     from eigen2.cli.training import train_run
 
-    folder = train_run(config, market, resume, console, Budget(Ledger(cost_file()), args.max_cost, args.max_hours))
-    Console().print(f"run folder: {folder.path}", highlight=False)
-    return 0
+    return train_run(config, market, resume, console, budget)
 
 
 def load_checked(config: Config) -> tuple[Market, DataReport]:
@@ -74,10 +89,16 @@ def join_cluster(config: Config, console: Console) -> None:
 
 def _resume(args: argparse.Namespace) -> Resume | None:
     if not args.resume:
+        if args.trust:
+            raise ConfigError("--trust is for --resume: what a config file says is obeyed in any case")
         return None
-    if args.config or args.name or args.set:
-        raise ConfigError("--resume takes the run's own config: leave out CONFIG, --name and --set")
-    return Resume.find(_brought_home(args.resume) if "://" in args.resume else args.resume)
+    if args.config or args.name:
+        raise ConfigError("--resume takes the run's own config: leave out CONFIG and --name")
+    if "://" not in args.resume:
+        return Resume.find(args.resume, args.trust).with_options(_overrides(args))
+    resume = Resume.find(_brought_home(args.resume), args.trust)
+    asked = args.storage or args.resume.rstrip("/").rpartition("/")[0]  # the storage that the run comes from
+    return resume.with_options([*_overrides(args), f"checkpoint.storage={asked}"])
 
 
 def _brought_home(uri: str) -> str:

@@ -5,14 +5,16 @@ from rich.console import Console
 from eigen2.cloud.cost import Budget, Ledger, Meter
 from eigen2.cloud.places import cost_file
 from eigen2.config import Config
+from eigen2.files import write_atomically
 from eigen2.market.cleaning import DataReport
 from eigen2.market.market import Market
 from eigen2.training.checkpoint import generations_saved, rewind
 from eigen2.training.resume import Resume
 from eigen2.training.room import Room
-from eigen2.training.run_folder import RunFolder
+from eigen2.training.run_folder import RunFolder, with_absolute_source
 from eigen2.training.runtime import RayRuntime
 from eigen2.training.session import Session, sinks_of, train
+from eigen2.training.storage import require_free
 from eigen2.training.traffic import bytes_a_generation
 
 
@@ -27,9 +29,28 @@ def train_run(
 
     Raises BudgetSpentError at the first checkpoint after the budget is spent.
     """
-    market, report = market_and_report
+    if config.checkpoint.storage:
+        name, own = (resume.folder.name, resume.folder.identity().encode()) if resume else (config.run.name, None)
+        if name:  # one made from date and time is nobody else's
+            require_free(config.checkpoint.storage, name, own)
     folder = resume.folder if resume else RunFolder.create(config)
-    folder.data_report.write_text(report.to_text(), encoding="utf-8")
+    with folder.held():
+        _train(config, market_and_report, folder, resume, console, budget)
+    return folder
+
+
+def _train(
+    config: Config,
+    market_and_report: tuple[Market, DataReport],
+    folder: RunFolder,
+    resume: Resume | None,
+    console: Console,
+    budget: Budget | None,
+) -> None:
+    market, report = market_and_report
+    if resume:
+        folder.keep_config(with_absolute_source(config))
+    write_atomically(folder.data_report, report.to_text().encode())
     generation = resume.generation if resume else 0
     rewind(folder.checkpoints, generation)
     _greet(console, config, folder, generation)
@@ -60,7 +81,6 @@ def train_run(
         _say_how_to_go_on(console, folder)  # at once: to end W&B's run and Ray takes seconds
         session.finish({}, None)
         raise
-    return folder
 
 
 def _say_where_members_live(config: Config, market: Market, room: Room, console: Console) -> None:

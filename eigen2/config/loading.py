@@ -31,6 +31,13 @@ def load_config(path: Path | None, overrides: Iterable[str] = ()) -> Config:
     return config_from_dict(values, str(path) if path else "the command line")
 
 
+def with_overrides(config: Config, overrides: Iterable[str]) -> tuple[Config, list[str]]:
+    """A config with `field=value` overrides on top, and the dotted names of their fields. Raises ConfigError."""
+    values = config.model_dump(mode="json")
+    fields = [_apply_override(values, override) for override in overrides]
+    return config_from_dict(values, "the command line"), fields
+
+
 def config_from_dict(values: Mapping[str, Any], source: str) -> Config:
     """The config of nested or plain values: `{"ddpg": {"tau": 0.01}}` and `{"tau": 0.01}` are the same."""
     nested: dict[str, dict[str, Any]] = {}
@@ -101,7 +108,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def _apply_override(values: dict[str, Any], override: str) -> str:
+    """Put `field=value` into the values of a config; returns the field's dotted name."""
     name, sign, text = override.partition("=")
     if not sign:
         raise ConfigError(f"--set {override}: write field=value, for example --set ddpg.actor_lr=0.0002")
@@ -112,6 +120,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     values.pop(field, None)
     values.pop(f"{section}.{field}", None)
     values[section] = {**(group if isinstance(group, dict) else {}), field: _parsed(field, text)}
+    return f"{section}.{field}"
 
 
 def _parsed(field: str, text: str) -> Any:

@@ -16,6 +16,14 @@ def verdict(assessment: Assessment) -> list[str]:
     return [_verdict(assessment), *_choice(assessment), *_results(assessment), _openings(assessment)]
 
 
+def verdict_on_other_data(assessment: Assessment, differences: Sequence[str]) -> list[str]:
+    """What a champion earned on other data than its run's, a sentence each: no evidence, whatever it earned."""
+    return [
+        f"{NO_EVIDENCE}: these data are not known to be the run's: {'; '.join(differences)}.",
+        *_results(assessment),
+    ]
+
+
 def is_evidence(sentences: Sequence[str]) -> bool:
     """Whether a verdict is that there is evidence."""
     return sentences[0].startswith(EVIDENCE)

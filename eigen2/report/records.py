@@ -1,6 +1,7 @@
 """What a run's files say, checked as they are read: a file that is damaged is named."""
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from eigen2.errors import RunError
+from eigen2.files import text_of_cell
 
 Number = FiniteFloat | None  # None: was not finite
 Figures = dict[str, Number]
@@ -71,7 +73,8 @@ class OverfittingRecord(Record):
 
 
 class Evaluation(Record):
-    """evaluation.json; costs: basis points a side -> split -> the champion's figures."""
+    """evaluation.json; costs: basis points a side -> split -> the champion's figures; look: what its numbers follow
+    from."""
 
     periods_per_year: FiniteFloat
     bar_unit: str
@@ -82,6 +85,7 @@ class Evaluation(Record):
     overfitting: OverfittingRecord | None
     costs: dict[str, dict[str, Figures]]
     verdict: list[str]
+    look: dict[str, str] = {}
 
 
 class Trade(Record):
@@ -157,7 +161,8 @@ def read_evaluation(path: Path) -> Evaluation:
 
 def read_trades(path: Path) -> list[Trade]:
     """The rows of trades.csv; a champion that never traded leaves an empty file."""
-    return _checked(Trade, _table(path), path)
+    rows = [{**row, "stock": text_of_cell(row.get("stock") or "")} for row in _table(path)]
+    return _checked(Trade, rows, path)
 
 
 def read_equity(path: Path) -> dict[str, dict[str, Curve]]:
@@ -209,7 +214,7 @@ def importance_of(rows: Rows, columns: int, path: Path) -> NDArray[np.float64]:
 def read_text(path: Path) -> str:
     """The text of a file. Raises RunError if it can't be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except OSError as error:
         raise RunError(f"{path}: can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -218,7 +223,7 @@ def read_text(path: Path) -> str:
 
 def _table(path: Path) -> list[dict[str, str]]:
     try:
-        return list(csv.DictReader(read_text(path).splitlines(), strict=True))
+        return list(csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True))
     except csv.Error as error:
         raise RunError(f"{path}: not a CSV file: {error}") from error
 

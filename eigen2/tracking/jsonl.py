@@ -5,12 +5,13 @@ import logging
 import math
 import numbers
 import os
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from eigen2.errors import RunError
-from eigen2.files import write_atomically
+from eigen2.files import open_to_write, write_atomically
 from eigen2.tracking.sink import Row
 
 logger = logging.getLogger("eigen2")
@@ -30,8 +31,8 @@ class JsonLines:
 
     def log(self, row: Mapping[str, object]) -> None:
         """Append a row and see it to the disk."""
-        line = _line(row)
-        with self._path.open("a", encoding="utf-8") as file:
+        line = _line(row).encode()
+        with open_to_write(self._path, "ab") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -69,6 +70,38 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         elif line:
             logger.warning("%s, line %d: torn by a crash, left out", path, number)
     return rows
+
+
+def read_whole_rows(path: Path, generations: int | None = None) -> list[dict[str, Any]]:
+    """The rows of so many generations, or of all, each of which is there once with all its members.
+
+    Raises RunError as `read_rows` does, and where rows are missing or there twice: whatever counts them would be wrong.
+    """
+    rows = [row for row in read_rows(path) if generations is None or row["generation"] < generations]
+    first = [row for row in rows if row["generation"] == 0]
+    members = len(first) if any("member" in row for row in first) else None
+    last = max((row["generation"] for row in rows), default=-1)
+    broken = broken_at(rows, last + 1 if generations is None else generations, members)
+    if broken is not None:
+        raise RunError(
+            f"{path}: rows of generation {broken} are missing or there twice; "
+            f"`eigen2 train --resume {path.parent}` says how they come back"
+        )
+    return rows
+
+
+def broken_at(rows: Iterable[Mapping[str, Any]], generations: int, members: int | None = None) -> int | None:
+    """The first of the generations 0 .. `generations` - 1 with rows missing or there twice; None if all are whole.
+
+    members: rows of a generation, which are numbered by `member`; None where it is one row without a number.
+    """
+    found: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        found[max(row["generation"], 0)].append(
+            row.get("member")
+        )  # no generation is negative: such a row is one too many
+    whole = [None] if members is None else list(range(members))
+    return next((generation for generation in range(generations) if found[generation] != whole), None)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

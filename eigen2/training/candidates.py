@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigen2.errors import RunError
-from eigen2.tracking.jsonl import read_rows
+from eigen2.tracking.jsonl import read_whole_rows
 from eigen2.training.member import Outcome
 
 DECIMALS = 3  # of a basis point: what float32 holds of a return, in few characters
@@ -31,9 +31,12 @@ def records(generation: int, outcomes: list[Outcome]) -> list[dict[str, Any]]:
     ]
 
 
-def read_candidates(path: Path) -> NDArray[np.float64]:
-    """Daily returns of all candidates, [N, T] as shares. Raises RunError if the file can't be read or is none."""
-    rows = read_rows(path)
+def read_candidates(path: Path, generations: int | None = None) -> NDArray[np.float64]:
+    """Daily returns of all candidates, [N, T] as shares, of so many generations or of all that the file has.
+
+    Raises RunError if the file can't be read, is none, or lacks a candidate or has it twice: all must be counted, once.
+    """
+    rows = read_whole_rows(path, generations)
     try:
         returns = np.array([row["returns_bps"] for row in rows], dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,20 +24,27 @@ from eigen2 import __version__
 from eigen2.arrays import Arrays
 from eigen2.config import Config
 from eigen2.errors import RunError
-from eigen2.files import write_atomically, write_synced
+from eigen2.files import make_folder, write_atomically, write_synced
 from eigen2.training.storage import MANIFEST, Mirror
 
-FORMAT = 1
+FORMAT = 2
 PROGRESS = "progress.json"
 CHECKSUM = "sha256"  # of a genome's file as it would be without it
 FILE_NAME = re.compile(r"progress\.json|[A-Za-z0-9_-]+\.safetensors")
-# what says where, how long and in how many pieces a run goes on, not what it computes
+# what says where, how long and in how many pieces a run goes on, not what it computes; the market has a SHA-256 of its
+# own, wherever its file lies
 NOT_FINGERPRINTED: dict[str, Any] = {
+    "data": {"source", "allow_pickle"},
     "ddpg": {"micro_batches"},
     "run": {"name", "runs_dir", "num_generations", "sweep_trials"},
     "resources": True,
     "tracking": True,
     "checkpoint": True,
+}
+OTHER = {  # part of what a run is made of -> how another one is told, and the remedy
+    "config": ("another config", "the config it was started with"),
+    "market": ("other data", "the data the run was made on"),
+    "code": ("other code", "the code that made the run"),
 }
 
 
@@ -51,10 +59,12 @@ class Checkpoint:
 class Archive:
     """The checkpoints of a run. A plain class, which the trainer runs as an actor on its own node."""
 
-    def __init__(self, folder: Path, keep: int, fingerprint: str = "", storage: str | None = None) -> None:
-        """keep: newest checkpoints kept beside the champion's; fingerprint: of the run's config, "" goes unchecked;
-        storage: URI under which the run of this folder is mirrored."""
-        self._folder, self._keep, self._fingerprint = folder, keep, fingerprint
+    def __init__(
+        self, folder: Path, keep: int, made_of: Mapping[str, str] | None = None, storage: str | None = None
+    ) -> None:
+        """keep: newest checkpoints kept beside the champion's; made_of: SHA-256 of the run's config, market and code,
+        of which those that are given are checked; storage: URI under which the run of this folder is mirrored."""
+        self._folder, self._keep, self._made_of = folder, keep, dict(made_of or {})
         self._storage = storage
         self._mirror: Mirror | None = None  # made where it is first needed: its thread can't move to another process
 
@@ -66,7 +76,7 @@ class Archive:
         target = self._folder / folder_name(generation)
         aside = _aside(target)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir()
             self._write(aside, progress, dict(zip(names, parts, strict=True)))
@@ -136,7 +146,7 @@ class Archive:
         manifest = {
             "format": FORMAT,
             "eigen2": __version__,
-            "config": self._fingerprint,
+            "made_of": self._made_of,
             "files": {name: _digest(content) for name, content in files.items()},
         }
         for name, content in files.items():
@@ -155,11 +165,15 @@ class Archive:
                 f"checkpoint {folder} was written by eigen2 {manifest.get('eigen2')}, this is eigen2 {__version__}; "
                 "go on with the version that wrote it"
             )
-        if self._fingerprint and manifest.get("config") != self._fingerprint:
-            raise RunError(
-                f"checkpoint {folder} was written with another config: its fingerprint is {manifest.get('config')!r}, "
-                f"this run's {self._fingerprint!r}; go on with the config it was started with"
-            )
+        made_of = manifest.get("made_of")
+        for part, digest in self._made_of.items():
+            found = made_of.get(part) if isinstance(made_of, dict) else None
+            if found != digest:
+                other, remedy = OTHER[part]
+                raise RunError(
+                    f"checkpoint {folder} was written with {other}: its fingerprint is {found!r}, this run's "
+                    f"{digest!r}; go on with {remedy}"
+                )
         return manifest
 
     def _prune(self, generation: int, progress: dict[str, Any]) -> None:
@@ -176,7 +190,8 @@ class Archive:
 
 
 def fingerprint(config: Config) -> str:
-    """SHA-256 of all fields that decide a run's numbers: not its name, length, resources, tracking or micro-batches."""
+    """SHA-256 of all fields that decide a run's numbers: not its name, length, resources, tracking,
+    micro-batches or the place of its data."""
     fields = config.model_dump(mode="json", exclude=NOT_FINGERPRINTED)
     return _digest(json.dumps(fields, sort_keys=True).encode())
 

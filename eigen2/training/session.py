@@ -33,10 +33,9 @@ class Session:
         meter: Callable[[], Row] = dict,
     ) -> None:
         """meter: read once a generation for what it cost; empty where that isn't known."""
-        resumed = generation if folder.metrics.exists() else None
-        self._metrics = JsonLines(folder.metrics, keep_generations=resumed)
-        self._lineage = JsonLines(folder.lineage, keep_generations=resumed)
-        self._candidates = JsonLines(folder.candidates, keep_generations=resumed)
+        self._metrics = JsonLines(folder.metrics, keep_generations=generation)
+        self._lineage = JsonLines(folder.lineage, keep_generations=generation)
+        self._candidates = JsonLines(folder.candidates, keep_generations=generation)
         self._progress = Progress(console, config.run.num_generations, start_generation=generation)
         self._console = console
         self._meter = meter

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eigen2.errors import ConfigError, RunError
+from eigen2.files import make_folder
 
 MANIFEST = "manifest.json"  # the file that makes a folder a checkpoint
 CHECKPOINTS = "checkpoints"
@@ -20,6 +21,8 @@ RUN_FILE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*|checkpoints/gen_[0-9]{6,12}
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 CHUNK = 4 * 2**20
+RUN_ID = "run_id"  # tells runs of one name apart
+ASK_S = 20.0  # for a first look at a storage
 
 logger = logging.getLogger("eigen2")
 
@@ -123,7 +126,9 @@ class Mirror:
         if self._remote is None:
             system, base = self._open_uri(self._uri)
             self._remote = _Remote(system, f"{base}/{self._run.name}")
-        for path in sorted(self._run.iterdir()):
+        # each time anew: of two runs that begin at once, the one that wrote its id last goes on
+        require_own(self._remote.run_id(), _content(self._run / RUN_ID), f"{self._uri}/{self._run.name}")
+        for path in sorted(self._run.iterdir(), key=lambda path: (path.name != RUN_ID, path.name)):
             if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
                 self._remote.put_whole(path.read_bytes(), path.name)
         if kept is not None:
@@ -175,6 +180,11 @@ class _Remote:
         path = f"{self._base}/{CHECKPOINTS}/{checkpoint}/{MANIFEST}"
         return _read(self._system, path) if self._system.get_file_info(path).is_file else None
 
+    def run_id(self) -> bytes | None:
+        """The id of the run that lies here; None where none does."""
+        path = f"{self._base}/{RUN_ID}"
+        return _read(self._system, path) if self._system.get_file_info(path).is_file else None
+
     def checkpoints(self) -> list[str]:
         """Folder names of the checkpoints, whole or not."""
         return [info.base_name for info in _listed(self._system, f"{self._base}/{CHECKPOINTS}", recursive=False)]
@@ -198,6 +208,37 @@ class _Remote:
         return target
 
 
+def require_own(there: bytes | None, own: bytes | None, place: str) -> None:
+    """See that a place in a storage is free, or this run's. Raises RunError if it holds another run."""
+    if there is not None and there.strip() != (own or b"").strip():
+        raise RunError(
+            f"{place} holds another run, of which nothing is overwritten; choose another --name or --storage, or go on "
+            f"with that run: eigen2 train --resume {place}"
+        )
+
+
+def require_free(uri: str, run: str, own: bytes | None, deadline_s: float = ASK_S) -> None:
+    """See that a storage has no other run of this name; own: the id of this run, None for one that is new.
+
+    Raises RunError if it has. A storage that does not answer in time holds up nothing: it is asked again before
+    anything is uploaded.
+    """
+    found: list[bytes | None] = []
+
+    def ask() -> None:
+        try:
+            system, base = open_storage(uri)
+            found.append(_Remote(system, f"{base}/{run}").run_id())
+        except Exception as error:  # noqa: BLE001 - whatever a storage raises, the upload meets it again and tells it
+            logger.debug("storage %s: %s", uri, _first_line(error))
+
+    asking = threading.Thread(target=ask, name="storage", daemon=True)
+    asking.start()
+    asking.join(deadline_s)
+    if found:
+        require_own(found[0], own, f"{uri.rstrip('/')}/{run}")
+
+
 def fetch_run(uri: str, into: Path) -> None:
     """Fetch a run, URI/<its name>, into a new folder to go on from: whole, or not at all.
 
@@ -213,6 +254,7 @@ def fetch_run(uri: str, into: Path) -> None:
     try:
         names = _names_of_run(uri, base, [info.path for info in _listed(system, base) if info.is_file])
         shutil.rmtree(aside, ignore_errors=True)
+        make_folder(aside)
         for name in names:
             (aside / name).parent.mkdir(parents=True, exist_ok=True)
             _download(system, f"{base}/{name}", aside / name)

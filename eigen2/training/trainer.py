@@ -18,10 +18,11 @@ from eigen2.learning.replay import BatchShape, Replay
 from eigen2.market.market import Market
 from eigen2.randomness import DRIVER, stream
 from eigen2.training import candidates, lineage, metrics
-from eigen2.training.checkpoint import PROGRESS, Archive, fingerprint, folder_name
+from eigen2.training.checkpoint import PROGRESS, Archive, folder_name
 from eigen2.training.crew import REPLAY, Crew, left_name, member_name
 from eigen2.training.member import Member, Outcome
 from eigen2.training.metrics import Best, Row
+from eigen2.training.provenance import recorded
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import Part, Reference, Runtime, Share, Told, gather
 from eigen2.training.vault import CHAMPION, Vault
@@ -112,7 +113,8 @@ class Trainer:
         self.progress = Progress.start(config)
 
         saving = config.checkpoint
-        archive = Archive(folder.checkpoints.resolve(), saving.keep, fingerprint(config), saving.storage)
+        made_of = recorded(folder, config, market)
+        archive = Archive(folder.checkpoints.resolve(), saving.keep, made_of, saving.storage)
         self._vault = runtime.make("the vault", Vault, Share(with_driver=True), archive)
         shared_config, shared_market = runtime.put(config), runtime.put(market)
         makers = [

@@ -39,8 +39,10 @@ def test_every_field_is_shown_with_its_range(capsys: pytest.CaptureFixture[str])
     [
         (["train"], 2, "name a config"),
         (["train", "--resume", "nowhere"], 1, "nowhere is not a run folder: it has no config.yaml"),
+        (["train", "x.yaml", "--trust"], 2, "--trust is for --resume"),
+        (["evaluate", "x.yaml", "--seeds", "2", "--other-data"], 2, "--other-data and --other-code are for one run"),
         (["train", "nothing.yaml"], 2, "nothing.yaml: can't be read"),
-        (["train", "--resume", "x", "--set", "tau=1"], 2, "leave out CONFIG, --name and --set"),
+        (["train", "--resume", "x", "--name", "y"], 2, "leave out CONFIG and --name"),
         (["config", "show", "--set", "actr_lr=1"], 2, "did you mean actor_lr?"),
         (["config", "show", "--set", "gamma=2"], 2, "ddpg.gamma is 2"),
         (["data", "check", "no such file"], 1, "no such file"),

@@ -17,6 +17,7 @@ from eigen2.cli.evaluate import examine_run
 from eigen2.config import Config, dump_config
 from eigen2.evaluation.walk_forward import window_configs
 from eigen2.market.build import load_market
+from eigen2.training.checkpoint import Archive, load_genome
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalRuntime, Share
 from eigen2.training.session import train
@@ -42,7 +43,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 def trained(config: Config, generations: int = 2) -> RunFolder:
     """The run of a config after so many generations; examined if that is all of them."""
     folder = RunFolder.create(config)
-    market, _ = load_market(config)
+    market, report = load_market(config)
+    folder.data_report.write_text(report.to_text(), encoding="utf-8")
     shorter = config.model_copy(update={"run": config.run.model_copy(update={"num_generations": generations})})
     train(shorter, market, folder, LocalRuntime(), Share, make_session(shorter, folder, 0))
     if generations == config.run.num_generations:
@@ -79,6 +81,7 @@ KEYS = (
     "overfitting",
     "costs",
     "verdict",
+    "look",
 )
 
 
@@ -93,19 +96,16 @@ def test_an_evaluation_tells_everything(folder: RunFolder) -> None:
     assert folder.results.read_text(encoding="utf-8").startswith(found["verdict"][0][:40])
 
 
-def test_every_evaluation_counts_its_look_and_finds_the_same(
-    folder: RunFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = content(folder.evaluation)
+def test_a_look_at_the_same_numbers_is_no_new_look(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    before = folder.evaluation.read_bytes()
+    openings = folder.holdout_openings.read_bytes()
     assert main(["evaluate", str(folder.path)]) == 0
-    after = content(folder.evaluation)
-    assert after.pop("holdout_openings") == before.pop("holdout_openings") + 1
-    assert after.pop("verdict")[:-1] == before.pop("verdict")[:-1]
-    assert after == before
+    assert folder.evaluation.read_bytes() == before
+    assert folder.holdout_openings.read_bytes() == openings
     told = capsys.readouterr().out
     assert told.startswith("No evidence of skill: ")
     assert "at 20 bps a side" in told
-    assert "The hold-out was opened 2 times" in told.replace("\n", " ")
+    assert "The hold-out was opened for the first time" in told.replace("\n", " ")
 
 
 def test_a_sweep_counts_its_trials(folder: RunFolder, tmp_path: Path) -> None:
@@ -135,6 +135,175 @@ def test_a_run_without_a_champion_opens_nothing(config: Config, capsys: pytest.C
     assert main(["evaluate", str(begun.path)]) == 1
     assert "champion.safetensors can't be read" in capsys.readouterr().err
     assert not begun.holdout_openings.exists()
+
+
+# --- what is not the run's own ----------------------------------------------------------------------------------------
+
+
+def copied(folder: RunFolder, place: Path) -> RunFolder:
+    return RunFolder(Path(shutil.copytree(folder.path, place / "copy")))
+
+
+def own_files(folder: RunFolder) -> dict[Path, bytes]:
+    """The files of a run, but for what its champion did on other data."""
+    files = (path for path in folder.path.rglob("*") if path.is_file() and "other-data" not in path.parts)
+    return {path: path.read_bytes() for path in files}
+
+
+def shortened(folder: RunFolder, place: Path, rows: int = 10) -> str:
+    """The run's market file, without its last days."""
+    _, config = RunFolder.open(folder.path)
+    path = place / "shorter.csv"
+    path.write_text("".join(Path(config.data.source).read_text().splitlines(keepends=True)[:-rows]))
+    return str(path)
+
+
+def test_data_that_changed_are_refused_by_name(
+    folder: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = copied(folder, tmp_path)
+    source, before = shortened(folder, tmp_path), own_files(mine)
+    for command in (["evaluate", str(mine.path), "--data", source], ["report", str(mine.path), "--data", source]):
+        assert main(command) == 1
+        error = capsys.readouterr().err
+        assert "was made on other data: the last day was 2015-09-17, is 2015-09-07; the number of days" in error
+        assert "10 of the 40 days that are called hold-out here trained or chose the champion" in error
+        assert len(error.splitlines()) == 1
+    text = mine.config.read_text(encoding="utf-8")
+    _, config = RunFolder.open(mine.path)
+    mine.config.write_text(text.replace(config.data.source, source), encoding="utf-8")
+    assert main(["train", "--resume", str(mine.path)]) == 1
+    assert "was made on other data: the last day" in capsys.readouterr().err
+    mine.config.write_text(text, encoding="utf-8")
+    assert {path: content for path, content in own_files(mine).items() if path.name != ".lock"} == {
+        path: content for path, content in before.items() if path.name != ".lock"
+    }
+
+
+def test_other_data_are_evaluated_apart_and_said_to_be(
+    folder: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = copied(folder, tmp_path)
+    before = own_files(mine)
+    command = ["evaluate", str(mine.path), "--data", shortened(folder, tmp_path), "--other-data"]
+    assert main(command) == 0
+    (place,) = (mine.path / "other-data").iterdir()
+    found = content(place / "evaluation.json")
+    assert found["verdict"][0].startswith(
+        "No evidence of skill: these data are not known to be the run's: the last day was"
+    )
+    assert "10 of the 40 days that are called hold-out here" in found["verdict"][0]
+    assert found["segments"]["hold-out"]["last_date"] == "2015-09-07"
+    assert found["deflated_sharpe"] is None
+    assert "hold-out was opened" not in " ".join(found["verdict"])
+    assert capsys.readouterr().out.startswith("No evidence of skill: these data are not known to be the run's")
+    assert {path.name for path in place.iterdir()} >= {"results.txt", "trades.csv", "equity.csv", "equity.png"}
+    assert {path: content for path, content in own_files(mine).items() if path.name != ".lock"} == {
+        path: content for path, content in before.items() if path.name != ".lock"
+    }
+    assert main(["report", str(mine.path)]) == 0, "the run's own evaluation stands"
+
+
+def test_other_code_is_refused_and_said_where_it_is_meant(
+    folder: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = copied(folder, tmp_path)
+    record = content(mine.provenance)
+    record["code"]["trading/rules.py"] = "0" * 64
+    mine.provenance.write_text(json.dumps(record), encoding="utf-8")
+    for command in (["evaluate", str(mine.path)], ["train", "--resume", str(mine.path)]):
+        assert main(command) == 1
+        assert "was made with other code: eigen2/trading/rules.py" in capsys.readouterr().err
+    assert main(["evaluate", str(mine.path), "--other-code"]) == 0
+    assert (
+        content(mine.evaluation)["verdict"][-1] == "The code is not the one that made the run: eigen2/trading/rules.py."
+    )
+
+
+def test_a_run_without_a_record_is_other_data(
+    folder: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = copied(folder, tmp_path)
+    mine.provenance.unlink()
+    assert main(["evaluate", str(mine.path)]) == 1
+    assert "the run kept no record of the data it was made on (provenance.json is missing)" in capsys.readouterr().err
+    assert main(["evaluate", str(mine.path), "--other-data"]) == 0
+    (place,) = (mine.path / "other-data").iterdir()
+    assert "the run kept no record of the data" in content(place / "evaluation.json")["verdict"][0]
+
+
+def test_a_look_at_something_new_is_a_new_look(folder: RunFolder, tmp_path: Path) -> None:
+    mine = copied(folder, tmp_path)
+    genome = {name: array + 0.5 for name, array in load_genome(mine.champion).items()}
+    Archive(mine.checkpoints, keep=3).save_genome(mine.champion, genome)
+    for _ in range(2):
+        assert main(["evaluate", str(mine.path)]) == 0
+        assert content(mine.evaluation)["holdout_openings"] == 2
+        assert "The hold-out was opened 2 times" in content(mine.evaluation)["verdict"][-1]
+
+
+def test_other_runs_that_opened_the_same_hold_out_are_counted(folder: RunFolder, tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        shutil.copytree(folder.path, tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "three" / "holdout_openings.json").write_text("[3]", encoding="utf-8")
+    for name, told in (("one", "1 other run beside"), ("three", "2 other runs beside")):
+        assert main(["evaluate", str(tmp_path / name)]) == 0
+        assert content(tmp_path / name / "evaluation.json")["verdict"][-1] == (
+            f"The same hold-out was opened by {told} this one."
+        )
+
+
+def test_a_run_that_was_interrupted_is_judged_by_its_newest_checkpoint(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = trained(named(config, "interrupted", run={"runs_dir": str(tmp_path)}), generations=1)
+    begun.champion.unlink()
+    for command in ("evaluate", "report"):
+        assert main([command, str(begun.path)]) == 0
+    found = content(begun.evaluation)
+    assert found["verdict"][-1] == (
+        "The run has not come to its end: this is the champion of its newest checkpoint, after 1 of 2 generations."
+    )
+    assert found["candidates"]["total"] == 2
+    assert not begun.champion.exists()
+    assert "has not come to its end" in begun.report.read_text(encoding="utf-8")
+    assert len(content(begun.holdout_openings)) == 1
+    capsys.readouterr()
+
+
+def test_an_evaluation_waits_for_no_training(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunFolder(folder.path).held():
+        for command in (["evaluate"], ["report"], ["train", "--resume"]):
+            assert main([*command, str(folder.path)]) == 1
+            assert f"{folder.path} is in use by" in capsys.readouterr().err
+
+
+def test_a_run_is_judged_from_any_directory(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    shutil.copyfile(config.data.source, project / "walks.csv")
+    monkeypatch.chdir(project)
+    here = config.model_copy(update={"data": config.data.model_copy(update={"source": "walks.csv"})})
+    folder = trained(named(here, "relative", run={"runs_dir": "runs"}))
+    moved = folder.path.absolute()
+    monkeypatch.chdir("/")
+    assert main(["evaluate", str(moved)]) == 0
+    project.rename(tmp_path / "moved")
+    assert main(["evaluate", str(tmp_path / "moved" / "runs" / "relative")]) == 0
+
+
+def test_no_ticker_is_a_formula_in_the_trades(config: Config, tmp_path: Path) -> None:
+    source = tmp_path / "hostile.csv"
+    text = Path(config.data.source).read_text()
+    source.write_text(text.replace("date,A,B,C,^I", "date,=cmd|' /C calc'!A0,+B,@C,^I"))
+    hostile = config.model_copy(update={"data": config.data.model_copy(update={"source": str(source)})})
+    folder = trained(named(hostile, "hostile", run={"runs_dir": str(tmp_path / "runs")}))
+    with folder.trades.open(newline="", encoding="utf-8") as file:
+        stocks = {row["stock"] for row in csv.DictReader(file)}
+    assert stocks
+    assert stocks <= {"'=cmd|' /C calc'!A0", "'+B", "'@C"}
+    assert main(["report", str(folder.path)]) == 0
 
 
 # --- studies ------------------------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ import numpy as np
 from eigen2.training.checkpoint import Archive, Arrays, Checkpoint
 from tests.training.small import assert_identical
 
-FINGERPRINT = "a" * 64
+MADE_OF = {"config": "a" * 64, "market": "b" * 64, "code": "c" * 64}
 NAMES = ["member_0000", "replay", "champion"]
 FILES = ("member_0000.safetensors", "replay.safetensors", "champion.safetensors", "progress.json", "manifest.json")
 
 
-def make_archive(folder: Path, keep: int = 3, fingerprint: str = FINGERPRINT) -> Archive:
-    return Archive(folder / "checkpoints", keep, fingerprint)
+def make_archive(folder: Path, keep: int = 3, **made_of: str) -> Archive:
+    return Archive(folder / "checkpoints", keep, {**MADE_OF, **made_of})
 
 
 def progress_of(generation: int, number: int, champion: int | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A disk that dies at a chosen step: a shim over every call that changes a file system."""
 
+import builtins
 import io
 import os
 from collections.abc import Callable
@@ -24,7 +25,8 @@ class Disk:
         for name in STEPS:
             monkeypatch.setattr(os, name, self._counted(getattr(os, name)))
         monkeypatch.setattr(os, "fsync", self._fsync_with(os.fsync))
-        monkeypatch.setattr(io, "open", self._open_with(io.open))
+        monkeypatch.setattr(io, "open", self._open_with(io.open))  # of pathlib
+        monkeypatch.setattr(builtins, "open", self._open_with(builtins.open))
 
     def lose_power(self, root: Path) -> None:
         for path in root.rglob("*"):

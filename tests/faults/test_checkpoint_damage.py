@@ -229,9 +229,15 @@ def test_a_manifest_that_lost_a_file_is_named(tmp_path: Path, folder: Path) -> N
 # --- another config, another version ----------------------------------------------------------------------------------
 
 
-def test_another_config_is_refused_naming_both(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(RunError, match=r"gen_000003 was written with another config: .*'a{64}'.*'b{64}'"):
-        make_archive(tmp_path, fingerprint="b" * 64).load(3)
+@pytest.mark.parametrize(
+    ("part", "other", "found"),
+    [("config", "another config", "a"), ("market", "other data", "b"), ("code", "other code", "c")],
+)
+def test_a_run_made_of_something_else_is_refused_naming_both(
+    tmp_path: Path, folder: Path, part: str, other: str, found: str
+) -> None:
+    with pytest.raises(RunError, match=rf"gen_000003 was written with {other}: .*'{found}{{64}}'.*'d{{64}}'"):
+        make_archive(tmp_path, **{part: "d" * 64}).load(3)
 
 
 def test_another_version_is_refused_naming_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +258,8 @@ def test_a_fingerprint_changes_with_what_decides_the_numbers(changed: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "changed", [{"name": "other"}, {"runs_dir": "x"}, {"num_generations": 9}, {"num_cpus": 1}, {"keep": 1}]
+    "changed",
+    [{"name": "other"}, {"runs_dir": "x"}, {"num_generations": 9}, {"num_cpus": 1}, {"keep": 1}, {"source": "x.csv"}],
 )
 def test_a_fingerprint_stays_with_what_does_not(changed: dict[str, float]) -> None:
     assert fingerprint(small_config(**changed)) == fingerprint(small_config())

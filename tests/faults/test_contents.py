@@ -12,7 +12,8 @@ from safetensors.numpy import save as dump_arrays
 
 from eigen2.errors import RunError
 from eigen2.learning.genome import genome_of
-from eigen2.training.checkpoint import Archive, Checkpoint, fingerprint, load_genome
+from eigen2.training.checkpoint import Archive, Checkpoint, load_genome
+from eigen2.training.provenance import recorded
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import LocalRuntime, Share
 from eigen2.training.trainer import Trainer
@@ -36,7 +37,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 def restored(root: Path, checkpoint: Checkpoint) -> None:
     """Save a checkpoint, and take it up."""
     config, folder = small_config(), RunFolder(root)
-    archive = Archive(folder.checkpoints, keep=10, fingerprint=fingerprint(config))
+    archive = Archive(folder.checkpoints, keep=10, made_of=recorded(folder, config, MARKET))
     archive.save(DONE, checkpoint.progress, list(checkpoint.parts), *checkpoint.parts.values())
     trainer = Trainer(config, MARKET, folder, LocalRuntime(), Share, Silent())
     trainer.start()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eigen2.__main__ import main
 from eigen2.training.checkpoint import folder_name, generations_saved
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.storage import MANIFEST
@@ -128,6 +129,37 @@ def test_stopped_and_resumed(tmp_path: Path, market_file: Path, uninterrupted: R
     assert_same_run(folder, uninterrupted)
     assert folder.trades.read_bytes() == uninterrupted.trades.read_bytes()
     assert states_of(folder) == states_of(uninterrupted)
+
+
+def test_a_run_that_is_trained_is_not_trained_by_a_second_process(
+    tmp_path: Path, market_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = command(*settings(market_file, tmp_path), "--name", "run")
+    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as process:
+        folder = RunFolder(tmp_path / "run")
+        deadline = time.monotonic() + LIMIT_S
+        while not folder.metrics.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for words in (["train", "--resume"], ["evaluate"]):
+            assert main([*words, str(folder.path)]) == 1
+            error = capsys.readouterr().err
+            assert f"{folder.path} is in use by" in error
+            assert f"process {process.pid} on " in error
+        process.kill()
+
+
+def test_a_finished_run_that_is_resumed_gets_its_copy_and_opens_the_hold_out_no_second_time(
+    uninterrupted: RunFolder, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in (uninterrupted.holdout_openings, uninterrupted.evaluation)}
+    assert len(json.loads(before[uninterrupted.holdout_openings])) == 1
+    line = command("--resume", str(uninterrupted.path), "--storage", tmp_path.as_uri())
+    subprocess.run(line, check=True, stderr=subprocess.DEVNULL)
+    assert {path: path.read_bytes() for path in before} == before
+    assert (tmp_path / "run" / "evaluation.json").read_bytes() == before[uninterrupted.evaluation]
+    assert RunFolder.open(uninterrupted.path)[1].checkpoint.storage == tmp_path.as_uri()
 
 
 def states_of(folder: RunFolder) -> dict[str, str]:

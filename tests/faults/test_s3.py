@@ -13,7 +13,7 @@ from eigen2.training.storage import fetch_run
 from eigen2.training.trainer import Trainer
 from tests.faults.checkpoints import assert_whole, make_archive, save
 from tests.faults.s3 import S3
-from tests.faults.test_storage import DEADLINE_S, FINGERPRINT, Archive
+from tests.faults.test_storage import DEADLINE_S, MADE_OF, Archive
 from tests.training.small import MARKET, assert_same_run, make_session, run, small_config
 
 URI = "s3://bucket/runs"
@@ -52,7 +52,7 @@ def test_a_run_goes_on_from_s3(tmp_path: Path, server: S3) -> None:
 
 def test_a_server_that_refuses_for_a_while(tmp_path: Path, server: S3, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "first").mkdir()
-    archive = Archive(tmp_path / "first" / "checkpoints", 1, FINGERPRINT, URI)
+    archive = Archive(tmp_path / "first" / "checkpoints", 1, MADE_OF, URI)
     save(archive, 1)
     assert archive.flush(DEADLINE_S) is None
     server.down = True

@@ -13,8 +13,8 @@ from pyarrow.fs import LocalFileSystem
 from eigen2.config import config_from_dict
 from eigen2.errors import ConfigError, RunError
 from eigen2.training.checkpoint import Archive, generations_saved
-from eigen2.training.storage import Mirror, fetch_run, open_storage
-from tests.faults.checkpoints import FINGERPRINT, assert_whole, make_archive, save
+from eigen2.training.storage import Mirror, fetch_run, open_storage, require_free
+from tests.faults.checkpoints import MADE_OF, assert_whole, make_archive, save
 
 DEADLINE_S = 240.0
 ENOUGH_S = 0.2
@@ -39,7 +39,7 @@ def remote(tmp_path: Path) -> Path:
 
 
 def mirrored(run: Path, remote: Path, keep: int = 2) -> Archive:
-    return Archive(run / "checkpoints", keep, FINGERPRINT, remote.as_uri())
+    return Archive(run / "checkpoints", keep, MADE_OF, remote.as_uri())
 
 
 class Failing:
@@ -238,6 +238,74 @@ def test_a_checkpoint_pruned_while_it_is_uploaded_is_left_out(run: Path, remote:
     mirror.keep(["gen_000002"])
     assert mirror.flush(DEADLINE_S) is None
     assert generations_saved(remote / "first" / "checkpoints") == [2]
+
+
+# --- another run of the same name -------------------------------------------------------------------------------------
+
+
+def named(run: Path, run_id: str) -> Path:
+    (run / "run_id").write_text(run_id)
+    return run
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_of_the_same_name_never_touches_the_copy_of_the_other(run: Path, remote: Path, tmp_path: Path) -> None:
+    archive = mirrored(named(run, "mine"), remote)
+    save(archive, 1)
+    assert archive.flush(DEADLINE_S) is None
+    before = files_of(remote)
+    other = tmp_path / "elsewhere" / "first"
+    other.mkdir(parents=True)
+    intruder = mirrored(named(other, "theirs"), remote)
+    save(intruder, 2)
+    told = intruder.flush(ENOUGH_S)
+    assert told is not None
+    assert "remote/first holds another run, of which nothing is overwritten; choose another --name" in told
+    assert files_of(remote) == before
+    save(archive, 2)
+    assert archive.flush(DEADLINE_S) is None
+    assert generations_saved(remote / "first" / "checkpoints") == [1, 2]
+
+
+def test_of_two_runs_that_begin_at_once_one_goes_on(run: Path, remote: Path, tmp_path: Path) -> None:
+    """Both found the place free; the id that was written last tells whose it is."""
+    archive = mirrored(named(run, "mine"), remote)
+    save(archive, 1)
+    assert archive.flush(DEADLINE_S) is None
+    (remote / "first" / "run_id").write_text("theirs")
+    save(archive, 2)
+    told = archive.flush(ENOUGH_S)
+    assert told is not None
+    assert "holds another run" in told
+    assert generations_saved(remote / "first" / "checkpoints") == [1]
+
+
+@pytest.mark.parametrize(("own", "free"), [(None, False), (b"theirs", False), (b"mine", True), (b"mine\n", True)])
+def test_a_place_is_asked_for_before_a_run_begins(run: Path, remote: Path, own: bytes | None, free: bool) -> None:
+    archive = mirrored(named(run, "mine"), remote)
+    save(archive, 1)
+    assert archive.flush(DEADLINE_S) is None
+    require_free(remote.as_uri(), "second", own)
+    if free:
+        require_free(remote.as_uri(), "first", own)
+    else:
+        with pytest.raises(RunError, match=r"remote/first holds another run, .*eigen2 train --resume file://.*/first$"):
+            require_free(remote.as_uri(), "first", own)
+
+
+def test_a_storage_that_does_not_answer_holds_up_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+
+    def silent(uri: str) -> tuple[Any, str]:
+        answer.wait(DEADLINE_S)
+        raise OSError("too late")
+
+    monkeypatch.setattr("eigen2.training.storage.open_storage", silent)
+    require_free("s3://bucket", "first", None, deadline_s=0.01)
+    answer.set()
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------

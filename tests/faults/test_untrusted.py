@@ -4,25 +4,28 @@ import hashlib
 import json
 import pickle
 import random
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import wandb
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as dump_arrays
 
+from eigen2.__main__ import main
 from eigen2.config import Config, dump_config, load_config
 from eigen2.errors import Eigen2Error
 from eigen2.tracking.jsonl import JsonLines, read_rows
 from eigen2.training.checkpoint import Archive, load_genome
 from eigen2.training.resume import Resume
 from eigen2.training.run_folder import RunFolder
-from tests.faults.checkpoints import FINGERPRINT, assert_whole, make_archive, parts_of, save
-from tests.training.small import assert_identical
+from tests.faults.checkpoints import MADE_OF, assert_whole, make_archive, parts_of, save
+from tests.training.small import assert_identical, small_config
 
 EXAMPLES = 200  # inputs of each property
 PROPERTIES = 7
@@ -264,7 +267,7 @@ def test_a_folder_in_place_of_a_file_and_a_file_in_place_of_a_folder(tmp_path: P
             folder.identity,
             lambda: read_rows(folder.metrics),
             lambda: load_genome(folder.champion),
-            lambda: Archive(folder.checkpoints, 3, FINGERPRINT).load(1),
+            lambda: Archive(folder.checkpoints, 3, MADE_OF).load(1),
         )
     ]
     assert any(found)
@@ -331,3 +334,118 @@ def test_names_of_arrays_are_only_names(tmp_path: Path) -> None:
         path.write_bytes(signed({name: np.zeros(2)}))
         assert list(load_genome(path)) == [name]
     assert [path.name for path in tmp_path.iterdir()] == ["champion.safetensors"]
+
+
+# --- a folder of somebody else's --------------------------------------------------------------------------------------
+
+
+COMMANDS = {
+    "resume": ["train", "--resume", "RUN"],
+    "evaluate": ["evaluate", "RUN"],
+    "report": ["report", "RUN"],
+    "seeds": ["evaluate", "RUN", "--seeds", "2"],
+    "walk-forward": ["evaluate", "RUN", "--walk-forward", "2"],
+}
+TRAINING = ("resume", "seeds", "walk-forward")
+
+
+def foreign(place: Path, **hostile: Any) -> Path:
+    """A run folder that came from elsewhere, with a champion of sorts."""
+    run = place / "runs" / "theirs"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(dump_config(small_config(**hostile)), encoding="utf-8")
+    (run / "run_id").write_text("theirs")
+    (run / "champion.safetensors").write_bytes(GENOME)
+    (run / "metrics.jsonl").write_bytes(ROWS)
+    return run
+
+
+def command(name: str, run: Path, *options: str) -> int:
+    return main([*(str(run) if word == "RUN" else word for word in COMMANDS[name]), *options])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_run_folders_pickle_is_not_read(
+    tmp_path: Path, mark: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "market.pkl"
+    source.write_bytes(pickle.dumps(Payload(mark)))
+    run = foreign(tmp_path, source=str(source), allow_pickle=True)
+    assert command(name, run) != 0
+    assert "pickle" in capsys.readouterr().err
+    assert not mark.exists()
+    command(name, run, "--trust")
+    assert mark.exists(), "the test could not fail if the flag did not let it"
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_a_run_folders_cluster_is_not_joined(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        theirs.settimeout(0)
+        run = foreign(tmp_path, address=f"127.0.0.1:{theirs.getsockname()[1]}")
+        assert command(name, run) == 2
+        error = capsys.readouterr().err
+        assert "its config sets resources.address" in error
+        assert "--address ADDRESS" in error
+        with pytest.raises(BlockingIOError):
+            theirs.accept()
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_a_run_folders_storage_and_account_are_not_used(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = tmp_path / "theirs"
+    hostile = {"checkpoint.storage": theirs.as_uri(), "tracking.wandb_entity": "them", "tracking.wandb_mode": "online"}
+    for field, value in hostile.items():
+        run = foreign(tmp_path / field, **{field: value})
+        assert command(name, run) == 2
+        assert f"its config sets {field}" in capsys.readouterr().err
+    assert not theirs.exists()
+
+
+@pytest.mark.parametrize("place", ["wandb", ".wandb"])
+def test_a_run_folder_does_not_tell_w_and_b_where_to_go(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """W&B reads its settings from the working directory, which may be the run folder."""
+    run = foreign(tmp_path)
+    (run / place).mkdir()
+    (run / place / "settings").write_text("[default]\nbase_url = http://127.0.0.1:9\n")
+    monkeypatch.chdir(run)
+    assert wandb.Settings().read_system_settings().sources, "the test could not fail if W&B did not read it"
+    assert main(["train", "--resume", "."]) == 1
+    assert "would decide where W&B sends this machine's key" in capsys.readouterr().err
+
+
+LINKS = [
+    "metrics.jsonl", "lineage.jsonl", "candidates.jsonl", "evaluation.json", ".evaluation.json.partial", "results.txt",
+    "trades.csv", "equity.csv", "equity.png", "fitness.png", "report.html", "holdout_openings.json", "data_report.txt",
+    "champion.safetensors", "provenance.json", "config.yaml", "run_id", ".lock", "checkpoints", "wandb", "other-data",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_a_link_in_a_run_folder_leads_nowhere(tmp_path: Path, link: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = foreign(tmp_path)
+    outside = tmp_path / "outside"
+    inside = run / link
+    if link in ("checkpoints", "wandb", "other-data"):
+        outside.mkdir()
+    elif inside.exists():
+        inside.rename(outside)
+    else:
+        outside.write_text("precious")
+    inside.symlink_to(outside)
+    before = outside.read_bytes() if outside.is_file() else list(outside.iterdir())
+    for name in ("resume", "evaluate", "report", "seeds"):
+        assert command(name, run) == 1
+        error = capsys.readouterr().err
+        assert f"{link}' is a symbolic link that leads out of {run}; remove it" in error
+    assert (outside.read_bytes() if outside.is_file() else list(outside.iterdir())) == before
+
+
+def test_a_folder_of_runs_may_be_a_link_itself(tmp_path: Path) -> None:
+    run = foreign(tmp_path)
+    (tmp_path / "elsewhere").symlink_to(run.parent)
+    assert RunFolder.open(tmp_path / "elsewhere" / "theirs")[0].path.name == "theirs"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eigen2.errors import RunError
-from eigen2.tracking.jsonl import JsonLines, read_rows
+from eigen2.tracking.jsonl import JsonLines, broken_at, read_rows, read_whole_rows
 
 
 @pytest.fixture
@@ -99,3 +99,35 @@ def test_a_damaged_line_in_the_middle_is_named(path: Path, damaged: str) -> None
 def test_a_file_that_is_not_there_is_named(path: Path) -> None:
     with pytest.raises(RunError, match="No such file"):
         read_rows(path)
+
+
+def test_whole_rows_are_each_there_once(path: Path) -> None:
+    write(path, 3)
+    assert len(read_whole_rows(path)) == 3
+    assert len(read_whole_rows(path, generations=2)) == 2
+    with pytest.raises(
+        RunError, match=r"metrics\.jsonl: rows of generation 3 are missing or there twice; `eigen2 train"
+    ):
+        read_whole_rows(path, generations=4)
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(RunError, match="rows of generation 0 are missing or there twice"):
+        read_whole_rows(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "members", "broken"),
+    [
+        ([(0, 0), (0, 1), (1, 0), (1, 1)], 2, None),
+        ([(0, 0), (0, 1), (1, 0)], 2, 1),
+        ([(0, 0), (0, 1), (1, 0), (1, 0)], 2, 1),
+        ([(0, 1), (0, 0), (1, 0), (1, 1)], 2, 0),
+        ([(1, 0), (1, 1)], 2, 0),
+        ([(-1, 0), (0, 0), (1, 0)], 1, 0),
+        ([(0, None), (1, None), (5, None)], None, None),
+    ],
+)
+def test_the_first_generation_that_is_not_whole(
+    rows: list[tuple[int, int | None]], members: int | None, broken: int | None
+) -> None:
+    named = [{"generation": generation, "member": member} for generation, member in rows]
+    assert broken_at(named, 2, members) == broken

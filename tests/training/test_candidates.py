@@ -1,5 +1,6 @@
 """The record of every candidate that validation saw."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,15 +51,15 @@ def test_a_line_takes_few_characters(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b'{"generation": 1, "member": 0}',
-        b'{"generation": 1, "member": 0, "returns_bps": [1.0]}',
-        b'{"generation": 1, "member": 0, "returns_bps": "much"}',
-        b'{"generation": 1, "member": 0, "returns_bps": 3.0}',
+        b'{"generation": 2, "member": 3}',
+        b'{"generation": 2, "member": 3, "returns_bps": [1.0]}',
+        b'{"generation": 2, "member": 3, "returns_bps": "much"}',
+        b'{"generation": 2, "member": 3, "returns_bps": 3.0}',
     ],
 )
 def test_what_is_no_record_is_refused(folder: RunFolder, tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "candidates.jsonl"
-    path.write_bytes(folder.candidates.read_bytes() + line + b"\n")
+    path.write_bytes(b"".join(folder.candidates.read_bytes().splitlines(keepends=True)[:-1]) + line + b"\n")
     with pytest.raises(RunError, match=r"candidates\.jsonl: not the returns of a run's candidates"):
         read_candidates(path)
 
@@ -68,3 +69,22 @@ def test_returns_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     path.write_text('{"generation": 0, "member": 0, "returns_bps": [1.0, null]}\n', encoding="utf-8")
     with pytest.raises(RunError, match="not the returns"):
         read_candidates(path)
+
+
+@pytest.mark.parametrize(
+    "keep", [lambda n: [n, n] if n == 5 else [n], lambda n: [] if n == 5 else [n]], ids=["twice", "lost"]
+)
+def test_candidates_that_are_there_twice_or_lost_are_not_counted(
+    folder: RunFolder, tmp_path: Path, keep: Callable[[int], list[int]]
+) -> None:
+    lines = folder.candidates.read_bytes().splitlines(keepends=True)
+    path = tmp_path / "candidates.jsonl"
+    path.write_bytes(b"".join(lines[number] for at in range(len(lines)) for number in keep(at)))
+    with pytest.raises(RunError, match="rows of generation 1 are missing or there twice"):
+        read_candidates(path)
+
+
+def test_candidates_of_the_generations_before_a_checkpoint(folder: RunFolder) -> None:
+    assert len(read_candidates(folder.candidates, generations=2)) == 8
+    with pytest.raises(RunError, match="rows of generation 3 are missing"):
+        read_candidates(folder.candidates, generations=4)

@@ -118,7 +118,7 @@ def changed_manifest(folder: Path, **changed: Any) -> None:
 
 def test_another_format_is_named(tmp_path: Path, folder: Path) -> None:
     changed_manifest(folder, format=99)
-    with pytest.raises(RunError, match="has format 99, this version reads format 1"):
+    with pytest.raises(RunError, match="has format 99, this version reads format 2"):
         make_archive(tmp_path).load(3)
 
 

@@ -98,11 +98,18 @@ def test_a_run_that_saved_nothing_starts_again(tmp_path: Path) -> None:
 # --- the hold-out is counted ----------------------------------------------------------------------------------------
 
 
-def test_every_opening_of_the_hold_out_is_counted(tmp_path: Path) -> None:
+def test_every_new_look_at_the_hold_out_is_counted_and_the_same_look_once(tmp_path: Path) -> None:
     folder = created(tmp_path)
-    assert [folder.open_holdout() for _ in range(3)] == [1, 2, 3]
-    assert RunFolder(folder.path).open_holdout() == 4
-    assert len(json.loads(folder.holdout_openings.read_bytes())) == 4
+    looks = [{"champion": champion, "market": market} for champion in "ab" for market in "xy"]
+    assert [folder.open_holdout(look) for look in (*looks, *looks)] == [1, 2, 3, 4, 4, 4, 4, 4]
+    assert RunFolder(folder.path).open_holdout({**looks[0], "code": "other"}) == 5
+    assert len(json.loads(folder.holdout_openings.read_bytes())) == 5
+
+
+def test_openings_that_an_older_version_counted_stay_counted(tmp_path: Path) -> None:
+    folder = created(tmp_path)
+    folder.holdout_openings.write_text('["2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"]')
+    assert [folder.open_holdout({"champion": "a"}) for _ in range(2)] == [3, 3]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"3", b"[1, 2", b"\xff"])
@@ -110,5 +117,5 @@ def test_a_count_that_can_not_be_read_opens_nothing(tmp_path: Path, content: byt
     folder = created(tmp_path)
     folder.holdout_openings.write_bytes(content)
     with pytest.raises(RunError, match=r"holdout_openings\.json: the hold-out's openings can't be counted"):
-        folder.open_holdout()
+        folder.open_holdout({"champion": "a"})
     assert folder.holdout_openings.read_bytes() == content
