@@ -42,9 +42,14 @@ def test_a_change_that_fails_changes_nothing(tmp_path: Path) -> None:
     file = SharedFile(tmp_path / "x.json", int)
     with file.change() as found:
         found["a"] = 1
-    with pytest.raises(KeyError), file.change() as found:
-        found["a"] = 2
-        raise KeyError
+
+    def fail() -> None:
+        with file.change() as found:
+            found["a"] = 2
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert file.read() == {"a": 1}
 
 
