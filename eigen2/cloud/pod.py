@@ -1,7 +1,6 @@
 """A pod as RunPod tells of it, and what we wrote into it when it was rented."""
 
 import base64
-import binascii
 import math
 import re
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 LABEL = "EIGEN2_POD"  # base64 of JSON: RunPod's start script quotes naively
 ENDED = ("EXITED", "ERROR", "TERMINATED")
@@ -53,7 +52,7 @@ class Label:
         """From such a value; None of anything else."""
         try:
             return LABELS.validate_json(base64.b64decode(text, validate=True))
-        except (binascii.Error, ValidationError):
+        except ValueError:  # no base64, or no label in it
             return None
 
 
@@ -147,9 +146,9 @@ def _part(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _price(cost: Any, status: str, label: Label | None) -> float | None:
     """What RunPod says; where it names no price for a pod that is there, the catalogue's price when it was rented."""
     told = float(cost) if isinstance(cost, int | float) and math.isfinite(cost) else None
-    if told or (told is not None and status in ENDED):
-        return told
-    return label.usd_per_hour if label else told
+    if told is not None and (told > 0 or status in ENDED):
+        return max(told, 0.0)
+    return label.usd_per_hour if label else None
 
 
 def _time(text: Any) -> datetime | None:

@@ -343,6 +343,7 @@ def a_sweep(day: Day) -> None:
     day.until("both trials are done", lambda: len(finished(trials)) == 2)
     day.seen["trials"] = finished(trials)
     day.cloud("pull", "--sweep", "day", where=day.folder)
+    day.until("idle workers are given back", lambda: not day.pods("worker"))
 
 
 def finished(trials: Path) -> list[str]:

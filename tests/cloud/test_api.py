@@ -186,11 +186,16 @@ def test_an_entry_without_a_usable_id_is_told_of_and_hides_no_other(
 
 def test_a_pod_without_a_price_costs_what_the_catalogue_said(account: FakeRunPod, api: RunPod) -> None:
     made = api.create({**BODY, "env": {LABEL: Label("a", {}, usd_per_hour=0.4).encode()}})
-    for told, expected in [(None, 0.4), (0, 0.4), (0.35, 0.35)]:
+    for told, expected in [(None, 0.4), (0, 0.4), (-1, 0.4), (0.35, 0.35)]:
         account.pods[made.id].usd_per_hour = told
         assert api.pod(made.id).usd_per_hour == expected
     account.pods[made.id].status, account.pods[made.id].usd_per_hour = "EXITED", 0
     assert api.pod(made.id).usd_per_hour == 0
+
+
+@pytest.mark.parametrize("text", ["", "no base64", "ä", "e30=", "W10=", "eyJjbHVzdGVyIjogImEifQ=="])
+def test_what_is_no_label_is_none(text: str) -> None:
+    assert Label.decode(text) is None
 
 
 def test_a_price_that_is_null_or_absent_is_no_price(account: FakeRunPod, api: RunPod) -> None:
