@@ -60,7 +60,7 @@ sinks.finish({"final/win_rate": 0.5}, None)
 """
 
 ROOT = Path(__file__).parents[2]
-STUB = ROOT.parent / "shared" / "tools" / "wandb_stub.py"
+STUB = Path(os.environ.get("EIGEN2_SHARED", ROOT.parent / "shared")) / "tools" / "wandb_stub.py"
 KEY = "0123456789abcdef0123456789abcdef01234567"
 UNREACHABLE = "http://127.0.0.1:9"
 
