@@ -73,6 +73,7 @@ class WandbSink:
     def __init__(self, run: "wandb.Run", begins_anew: bool = False) -> None:
         """begins_anew: whether the run, offline, is to hold what its earlier sessions logged, too."""
         self._run, self._begins_anew = run, begins_anew
+        self._next: int = run.step  # asked once: W&B's own process answers, which may take long
         self._finished = False
 
     @classmethod
@@ -194,9 +195,12 @@ class WandbSink:
 
     def log(self, row: Row) -> None:
         """Log a generation's metrics; one that was logged before, and was played again, is left out."""
-        if int(row["generation"]) >= self._run.step:
-            # committed now: W&B would keep the row back until the next one comes
-            self._run.log(dict(row), step=int(row["generation"]), commit=True)
+        generation = int(row["generation"])
+        if generation < self._next:
+            return
+        self._next = generation + 1
+        # committed now: W&B would keep the row back until the next one comes
+        self._run.log(dict(row), step=generation, commit=True)
 
     def mark_interrupted(self) -> None:
         """Tell W&B at once that this run of a sweep is cut off; it is given to an agent again once it has failed."""
@@ -286,6 +290,7 @@ def _with_deadline(seconds: float, call: Callable[[], Result]) -> Result:
 
         singleton = wandb_setup._singleton  # private: the public way to it hangs, too
         service = singleton._connection if singleton else None
-        if service and service._proc:
+        if service and service._proc and service._cleanup:
+            service._cleanup()  # its exit hook
             service._proc._process.kill()
         raise
