@@ -22,7 +22,7 @@ SHARED = Path(os.environ.get("EIGEN2_SHARED", ROOT.parent / "shared"))
 STUB = SHARED / "tools" / "wandb_stub.py"
 KEY = "0123456789abcdef0123456789abcdef01234567"
 METRIC = "fitness/best_ever"
-PATIENCE_S = 100  # with whatever is slow here
+PATIENCE_S = 400  # with whatever is slow here
 LOSES_NOTHING = {"loss_penalty_multiplier": 0.0, "inaction_penalty": 0.0, "zero_trades_penalty": 0.0}
 WINS_NOTHING = {"cost_bps": 5000.0, "inaction_penalty": 1.0}
 # the stand-in, whose record leaves out whether a run was marked as preempting
