@@ -41,10 +41,6 @@ SWEEP_ID = "WANDB_SWEEP_ID"  # set by `wandb agent`
 AGENT_POLL_S = 1.0
 
 
-class Interrupted(KeyboardInterrupt):
-    """The run was cut off with its agent: unlike a run that W&B stopped, it is to be trained to its end."""
-
-
 class Agent:
     """The `wandb agent` that began this process, if one did.
 
@@ -76,12 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, _ = _parser().parse_known_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     _on_signals(_stop)
+    agent = Agent(os.environ.get(SWEEP_ID))
+    agent.watch()
     try:
-        return _run(args)
-    except Interrupted:
-        return 1
+        return _run(args, agent)
     except KeyboardInterrupt:
-        return 0
+        return 1 if agent.ended else 0
     except Eigen2Error as error:
         if args.debug:
             traceback.print_exc()
@@ -91,11 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         ray.shutdown()
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace, agent: Agent) -> int:
     base = load_config(args.config, args.set)
     sweep_id = os.environ.get(SWEEP_ID)
-    agent = Agent(sweep_id)
-    agent.watch()
     config, folder, sink = _swept(base, sweep_id) if sweep_id else _by_hand(base, args.sweep_file)
     _train(config, folder, sink, agent)
     return 0
@@ -139,16 +133,15 @@ def _train(config: Config, folder: RunFolder, sink: WandbSink | None, agent: Age
             population.advance()
             done = population.generations
         final = population.finish()
-    except KeyboardInterrupt as error:
+    except KeyboardInterrupt:
         # its last whole generation lies in its checkpoint
         if agent.ended and sink:
             sink.mark_interrupted()
             _finish(sink, {}, None)
             console.print(f"interrupted after generation {done}: the sweep gives the run out again", highlight=False)
-            raise Interrupted from error
-        # a run that was stopped has not failed
-        _finish(sink, {"stopped_after": done}, None)
-        console.print(f"stopped after generation {done}; {folder.path} has its checkpoint", highlight=False)
+        else:  # a run that was stopped has not failed
+            _finish(sink, {"stopped_after": done}, None)
+            console.print(f"stopped after generation {done}; {folder.path} has its checkpoint", highlight=False)
         raise
     except BaseException:
         _finish(sink, {}, None)
