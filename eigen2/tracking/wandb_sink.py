@@ -127,7 +127,7 @@ class WandbSink:
         except Eigen2Error:
             raise
         except Exception as error:  # noqa: BLE001 - whatever W&B raises, no training must die of it
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             logger.warning("W&B can't be started: %s; the run is not logged to W&B", reason)
             return None
 

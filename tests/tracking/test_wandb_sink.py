@@ -305,7 +305,7 @@ def test_a_w_and_b_that_cannot_start_is_done_without(tmp_path: Path, monkeypatch
     monkeypatch.setenv("WANDB_CONFIG_DIR", "~no-such-user/wandb")
     done = python(HUNG, "start", str(tmp_path / "run"))
     told, end = done.stdout.splitlines()
-    assert told.startswith("W&B can't be started: Could not determine home directory")
+    assert told == "W&B can't be started: Could not determine home directory; the run is not logged to W&B"
     assert end == "DONE"
 
 
