@@ -7,11 +7,13 @@ import argparse
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 
 import ray
@@ -21,6 +23,7 @@ from eigen2.config import Config, load_config
 from eigen2.errors import Eigen2Error
 from eigen2.terminal import show_warnings
 from eigen2.tracking.expression import check
+from eigen2.tracking.jsonl import read_rows
 from eigen2.tracking.sink import Row
 from eigen2.tracking.wandb_sink import WandbSink
 from eigen2.training.cluster import connect
@@ -35,18 +38,46 @@ from tune.sweep_file import SweepFile
 DEFAULT_FILE = Path("configs/sweep_config.yaml")
 DEFAULT_BASE = Path("configs/quickstart.yaml")
 SWEEP_ID = "WANDB_SWEEP_ID"  # set by `wandb agent`
+AGENT_POLL_S = 1.0
+
+
+class Agent:
+    """The `wandb agent` that began this process, if one did.
+
+    It puts each run into a process group of its own, so a signal that ends the agent never reaches the run.
+    """
+
+    def __init__(self, sweep_id: str | None) -> None:
+        self._pid = os.getppid() if sweep_id else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the agent is gone, so nobody but its end can have stopped this run."""
+        return self._pid is not None and os.getppid() != self._pid
+
+    def watch(self) -> None:
+        """End this process, as by SIGTERM, when the agent has ended."""
+        if self._pid is not None:
+            Thread(target=self._end_with_agent, daemon=True).start()
+
+    def _end_with_agent(self) -> None:
+        while not self.ended:
+            time.sleep(AGENT_POLL_S)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train one run; returns 0 when it is done or was stopped, 1 when it failed, 2 for bad usage or a bad config."""
+    """Train one run; returns 0 when it is done or was stopped, 1 when it failed or was interrupted, 2 for bad usage."""
     # a command with ${args} gives the values once more: they come with the run
     args, _ = _parser().parse_known_args(argv)
     show_warnings()
     _on_signals(_stop)
+    agent = Agent(os.environ.get(SWEEP_ID))
+    agent.watch()
     try:
-        return _run(args)
+        return _run(args, agent)
     except KeyboardInterrupt:
-        return 0
+        return 1 if agent.ended else 0
     except Eigen2Error as error:
         if args.debug:
             traceback.print_exc()
@@ -56,17 +87,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         ray.shutdown()
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace, agent: Agent) -> int:
     base = load_config(args.config, args.set)
     sweep_id = os.environ.get(SWEEP_ID)
     config, folder, sink = _swept(base, sweep_id) if sweep_id else _by_hand(base, args.sweep_file)
-    _train(config, folder, sink)
+    _train(config, folder, sink, agent)
     return 0
 
 
 def _swept(base: Config, sweep_id: str) -> tuple[Config, RunFolder, WandbSink]:
-    """The run that an agent was given, with its values; always online, whatever the config says of W&B."""
-    sink = WandbSink.of_agent(Path(base.run.runs_dir))
+    """The run that an agent was given, with its values; it goes on where an interrupted attempt left it."""
+    sink = WandbSink.of_agent(Path(base.run.runs_dir), base.tracking)
     try:
         config = _named(config_of(base, values_of(sink.parameters)), f"{sweep_id}-{sink.id}")
         folder, config = open_or_create(config, sink.id)
@@ -74,6 +105,8 @@ def _swept(base: Config, sweep_id: str) -> tuple[Config, RunFolder, WandbSink]:
         sink.finish({}, None)
         raise
     sink.describe(config.model_dump(mode="json"))
+    if folder.metrics.exists():
+        sink.catch_up(read_rows(folder.metrics))
     return config, folder, sink
 
 
@@ -86,7 +119,7 @@ def _by_hand(base: Config, sweep_file: Path) -> tuple[Config, RunFolder, WandbSi
     return config, folder, sink
 
 
-def _train(config: Config, folder: RunFolder, sink: WandbSink | None) -> None:
+def _train(config: Config, folder: RunFolder, sink: WandbSink | None, agent: Agent) -> None:
     """Train to the end, or until stopped, and end the W&B run accordingly."""
     console = Console(stderr=True)
     done = 0
@@ -101,9 +134,14 @@ def _train(config: Config, folder: RunFolder, sink: WandbSink | None) -> None:
             done = population.generations
         final = population.finish()
     except KeyboardInterrupt:
-        # a run that was stopped has not failed; its last whole generation lies in its checkpoint
-        _finish(sink, {"stopped_after": done}, None)
-        console.print(f"stopped after generation {done}; {folder.path} has its checkpoint", highlight=False)
+        # its last whole generation lies in its checkpoint
+        if agent.ended and sink:
+            sink.mark_interrupted()
+            _finish(sink, {}, None)
+            console.print(f"interrupted after generation {done}: the sweep gives the run out again", highlight=False)
+        else:  # a run that was stopped has not failed
+            _finish(sink, {"stopped_after": done}, None)
+            console.print(f"stopped after generation {done}; {folder.path} has its checkpoint", highlight=False)
         raise
     except BaseException:
         _finish(sink, {}, None)

@@ -111,7 +111,7 @@ def run(
     progress = Progress(console, records, plan.metric, plan.trials, plan.generations, room.concurrent)
     names = [objective.name for objective in plan.objectives]
     callbacks: list[ray_tune.Callback] = [Watch(records, progress, names, plan.scheduler)]
-    if wandb := on_wandb(plan.base, folder.name, folder.path):
+    if wandb := on_wandb(plan.base, folder.path):
         callbacks.append(wandb)
     progress.start()
     try:
@@ -119,6 +119,8 @@ def run(
             _tuner(plan, folder, room, records, callbacks, kind).fit()
     finally:
         progress.stop()
+        if wandb:
+            wandb.close()
     return records
 
 

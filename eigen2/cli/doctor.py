@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from eigen2.cli.verdict import Check, Status, gb
-from eigen2.config import Config, config_from_dict
-from eigen2.errors import Eigen2Error
+from eigen2.config import Config, TrackingConfig, config_from_dict
+from eigen2.errors import ConfigError, Eigen2Error
 from eigen2.tracking.credentials import credentials_source
+from eigen2.tracking.wandb_sink import choose_mode
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_DISK, TOO_LITTLE_DISK = 5 * 10**9, 10**9  # bytes
@@ -36,7 +37,7 @@ def checks(data_source: str | None, runs_dir: str | None = None) -> list[Check]:
         check_ray,
         lambda: check_disk(Path(runs_dir or config.run.runs_dir)),
         lambda: check_shared_memory(SHARED_MEMORY, total_memory()),
-        lambda: check_wandb(credentials_source()),
+        lambda: check_wandb(credentials_source(), config.tracking),
         lambda: check_data(config),
     )
     return [look() for look in looks]
@@ -127,12 +128,21 @@ def check_shared_memory(folder: Path, memory: int) -> Check:
     return Check("shared memory", "OK", f"{folder} has {gb(size)}, Ray's object store wants {gb(needed)}")
 
 
-def check_wandb(source: str | None) -> Check:
-    """Whether W&B has credentials; only where they lie is ever shown."""
+def check_wandb(source: str | None, tracking: TrackingConfig) -> Check:
+    """Whether W&B has credentials, and whether runs go online; only where the credentials lie is ever shown."""
+    try:
+        mode = choose_mode(tracking)
+    except ConfigError as error:
+        return Check("W&B key", "FAIL", str(error))
+    if mode == "disabled":
+        return Check("W&B key", "OK", "not needed: W&B is disabled (WANDB_MODE, WANDB_DISABLED or `wandb disabled`)")
     if source is None:
         return Check(
             "W&B key", "WARN", "none: runs are logged offline; set WANDB_API_KEY or run `wandb login` to log online"
         )
+    if mode == "offline":
+        said = "runs are logged offline all the same (WANDB_MODE or `wandb offline`)"
+        return Check("W&B key", "OK", f"taken from {source}, but {said}")
     return Check("W&B key", "OK", f"taken from {source}")
 
 

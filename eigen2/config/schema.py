@@ -267,7 +267,8 @@ class TrackingConfig(Section):
     """Who hears of the metrics."""
 
     wandb_mode: Literal["auto", "online", "offline", "disabled"] = Field(
-        "auto", description="`auto`: online where an API key is set, else offline"
+        "auto",
+        description="`auto`: as W&B is told (WANDB_MODE, `wandb offline`), else online with an API key, else offline",
     )
     wandb_project: str = Field("eigen2-self", min_length=1, description="project of W&B")
     wandb_entity: str | None = Field(None, description="W&B account or team; none: the key's default")

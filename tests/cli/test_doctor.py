@@ -23,6 +23,7 @@ from eigen2.cli.doctor import (
     run,
     total_memory,
 )
+from eigen2.config import TrackingConfig
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 GB = 10**9
@@ -69,10 +70,28 @@ def test_the_command_succeeds_and_never_shows_a_key(
     assert KEY not in shown
 
 
-def test_without_a_key_runs_are_offline() -> None:
-    check = doctor.check_wandb(None)
-    assert check.status == "WARN"
-    assert "offline" in check.message
+@pytest.mark.parametrize(
+    ("source", "mode", "status", "said"),
+    [
+        (None, "", "WARN", "runs are logged offline"),
+        ("WANDB_API_KEY", "", "OK", "taken from WANDB_API_KEY"),
+        ("WANDB_API_KEY", "dryrun", "OK", "logged offline all the same"),
+        ("WANDB_API_KEY", "disabled", "OK", "W&B is disabled"),
+        ("WANDB_API_KEY", "ofline", "FAIL", "WANDB_MODE is ofline"),
+    ],
+)
+def test_the_doctor_says_whether_runs_go_online(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str | None, mode: str, status: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_API_KEY", KEY if source else "")
+    monkeypatch.setenv("WANDB_MODE", mode)
+    check = doctor.check_wandb(source, TrackingConfig())
+    assert check.status == status
+    assert said in check.message
+    assert KEY not in check.message
 
 
 @pytest.mark.parametrize(("version", "status"), [((3, 10, 14), "FAIL"), ((3, 11, 0), "OK"), ((3, 14, 1), "OK")])

@@ -59,8 +59,43 @@ sinks.finish({"final/win_rate": 0.5}, None)
 sinks.finish({"final/win_rate": 0.5}, None)
 """
 
+# how W&B hangs, folder: it goes on without W&B, and the process ends
+HUNG = """
+import json, logging, os, signal, sys
+from pathlib import Path
+from eigen2.config import TrackingConfig
+from eigen2.tracking import wandb_sink
+from eigen2.tracking.sink import Broadcast
+logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.WARNING)
+wandb_sink.FINISH_TIMEOUT_S = wandb_sink.HANG_S = 1.0
+when, folder = json.loads(sys.argv[1])
+tracking = TrackingConfig(wandb_mode="offline", wandb_project="p")
+sink = wandb_sink.WandbSink.start(tracking, "a", Path(folder), {}, "abcd1234", False, init_timeout_s=2)
+if when == "finish":
+    import wandb
+    os.kill(wandb.setup()._connection._proc._process.pid, signal.SIGSTOP)
+sinks = Broadcast({"W&B": sink} if sink else {})
+sinks.log({"generation": 0})
+sinks.finish({"final/win_rate": 0.5}, None)
+print("DONE")
+"""
+
+# folder, config's mode, rows: a run of a sweep
+OF_AGENT = """
+import json, logging, sys
+from pathlib import Path
+from eigen2.config import TrackingConfig
+from eigen2.tracking.wandb_sink import WandbSink
+logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.WARNING)
+folder, mode = json.loads(sys.argv[1])
+sink = WandbSink.of_agent(Path(folder), TrackingConfig(wandb_mode=mode))
+print("VALUES", json.dumps(sink.parameters))
+sink.log({"generation": 0})
+sink.finish({"final/win_rate": 0.5}, None)
+"""
+
 ROOT = Path(__file__).parents[2]
-STUB = ROOT.parent / "shared" / "tools" / "wandb_stub.py"
+STUB = Path(os.environ.get("EIGEN2_SHARED", ROOT.parent / "shared")) / "tools" / "wandb_stub.py"
 KEY = "0123456789abcdef0123456789abcdef01234567"
 UNREACHABLE = "http://127.0.0.1:9"
 
@@ -122,6 +157,64 @@ def test_auto_is_offline_without_credentials_and_online_with_a_key(monkeypatch: 
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert choose_mode(TrackingConfig()) == "offline"
     assert choose_mode(TrackingConfig(wandb_mode="online")) == "online", "the config's word is last"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "mode"),
+    [
+        ("WANDB_MODE", "dryrun", "offline"),
+        ("WANDB_MODE", "disabled", "disabled"),
+        ("WANDB_MODE", "run", "online"),
+        ("WANDB_DISABLED", "true", "disabled"),
+        ("WANDB_DISABLED", "1", "disabled"),
+        ("WANDB_DISABLED", "false", "online"),
+    ],
+)
+def test_with_a_key_all_but_online_stays_local(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, mode: str
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv(name, value)
+    assert choose_mode(TrackingConfig()) == mode
+
+
+def test_a_mode_of_w_and_b_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_MODE", "ofline")
+    with pytest.raises(ConfigError, match="WANDB_MODE is ofline; set it to online, offline or disabled"):
+        choose_mode(TrackingConfig())
+    assert choose_mode(TrackingConfig(wandb_mode="offline")) == "offline"
+
+
+@pytest.mark.parametrize("command", ["offline", "disabled"])
+def test_what_w_and_b_is_told_on_its_command_line_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, "-m", "wandb", command], check=True, capture_output=True, timeout=60)
+    assert choose_mode(TrackingConfig()) == command
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert choose_mode(TrackingConfig()) == "online", "the environment's word is after the file's"
+
+
+def test_the_users_own_settings_count_below_those_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "settings").write_text("[default]\nmode = offline\n")
+    assert choose_mode(TrackingConfig()) == "offline"
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "settings").write_text("[default]\nmode = online\n")
+    assert choose_mode(TrackingConfig()) == "online"
+
+
+def test_without_a_home_there_are_no_credentials_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETRC", "~no-such-user/netrc")
+    monkeypatch.setenv("WANDB_CONFIG_DIR", "~no-such-user/wandb")
+    assert choose_mode(TrackingConfig()) == "offline"
 
 
 def test_online_without_credentials_says_what_to_do() -> None:
@@ -186,6 +279,61 @@ def test_a_server_out_of_reach_is_told_once_and_the_run_goes_on_offline(
     assert "logged offline" in done.stdout
     (offline,) = folders(tmp_path / "run", "offline-run")
     assert b"fitness/mean" in (offline / "run-abcd1234.wandb").read_bytes()
+
+
+def python(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, json.dumps(arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_a_w_and_b_that_hangs_at_the_start_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "settings")  # reading it waits for ever, as reading a home does whose server is gone
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    done = python(HUNG, "start", str(tmp_path / "run"))
+    told = "W&B can't be started: no answer within 6 s; the run is not logged to W&B"
+    assert done.stdout.splitlines() == [told, "DONE"]
+
+
+def test_a_w_and_b_that_hangs_at_the_end_is_done_without(tmp_path: Path) -> None:
+    done = python(HUNG, "finish", str(tmp_path / "run"))
+    assert done.stdout.splitlines() == ["W&B failed: HungError: no answer within 2 s; training goes on", "DONE"]
+
+
+def test_a_w_and_b_that_cannot_start_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_CONFIG_DIR", "~no-such-user/wandb")
+    done = python(HUNG, "start", str(tmp_path / "run"))
+    told, end = done.stdout.splitlines()
+    assert told == "W&B can't be started: Could not determine home directory; the run is not logged to W&B"
+    assert end == "DONE"
+
+
+def test_a_run_that_is_killed_leaves_the_rows_before_the_last_second(tmp_path: Path) -> None:
+    """The row of a generation is committed when it is logged, not when the next one comes, and W&B writes it soon."""
+    program = RESUMED.replace("if kill:", "import time; time.sleep(3)\nif kill:")
+    arguments = json.dumps(["offline", 0, 0, 3, str(tmp_path / "run"), True])
+    subprocess.run([sys.executable, "-c", program, arguments], cwd=ROOT, timeout=120, check=False)
+    (offline,) = folders(tmp_path / "run", "offline-run")
+    logged = (offline / "run-abcd1234.wandb").read_bytes()
+    assert logged.count(b"fitness/mean") >= 3
+
+
+@pytest.mark.parametrize(("mode", "said"), [("offline", "W&B is offline here"), ("disabled", "W&B is disabled here")])
+def test_a_run_of_a_sweep_stays_local_where_w_and_b_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, said: str
+) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text("wandb_version: 1\ngamma:\n  value: 0.9\n")
+    given = {"SWEEP_ID": "s1", "RUN_ID": "abcd1234", "SWEEP_PARAM_PATH": str(values), "API_KEY": KEY, "MODE": mode}
+    for name, value in given.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    done = python(OF_AGENT, str(tmp_path / "runs"), "auto")
+    warning, shown = done.stdout.splitlines()
+    assert warning.startswith(said)
+    assert shown == 'VALUES {"gamma": 0.9}'
+    assert len(folders(tmp_path / "runs", "offline-run")) == (1 if mode == "offline" else 0)
+    assert folders(tmp_path / "runs", "run") == []
 
 
 class Refusing(BaseHTTPRequestHandler):

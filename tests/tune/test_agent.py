@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,20 @@ METRIC = "fitness/best_ever"
 PATIENCE_S = 400  # with whatever is slow here
 LOSES_NOTHING = {"loss_penalty_multiplier": 0.0, "inaction_penalty": 0.0, "zero_trades_penalty": 0.0}
 WINS_NOTHING = {"cost_bps": 5000.0, "inaction_penalty": 1.0}
+# the stand-in, whose record leaves out whether a run was marked as preempting
+STAND_IN = f"""
+import sys
+sys.path.insert(0, {str(STUB.parent)!r})
+import wandb_stub
+record = wandb_stub.Backend.record
+def with_preempting(backend):
+    told = record(backend)
+    for run in backend.runs.values():
+        told["runs"][run["id"]]["preempting"] = run["preempting"]
+    return told
+wandb_stub.Backend.record = with_preempting
+sys.exit(wandb_stub.main())
+"""
 
 needs_stub = pytest.mark.skipif(
     not STUB.exists(), reason=f"needs a stand-in for the W&B server, which is not part of this repository ({STUB})"
@@ -37,7 +52,7 @@ class Server:
         self._record = folder / "record.json"
         port_file = folder / "port"
         files = ["--port", "0", "--port-file", str(port_file), "--record", str(self._record)]
-        self._process = subprocess.Popen([sys.executable, str(STUB), "--quiet", *files, *options])
+        self._process = subprocess.Popen([sys.executable, "-c", STAND_IN, "--quiet", *files, *options])
         deadline = time.monotonic() + PATIENCE_S
         while not (port_file.exists() and port_file.read_text().strip()):
             assert time.monotonic() < deadline, "the stand-in did not start"
@@ -57,6 +72,8 @@ class Server:
         return done.returncode, done.stdout
 
     def runs(self) -> list[dict[str, Any]]:
+        if not self._record.exists():
+            return []
         record = json.loads(self._record.read_text())["runs"]
         return [{**run, "id": name.rpartition("/")[2]} for name, run in record.items()]
 
@@ -105,12 +122,19 @@ def wait_for(*agents: "subprocess.Popen[bytes]") -> None:
             agent.kill()
 
 
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.1)
+
+
 @needs_stub
 def test_an_agent_trains_the_runs_of_a_sweep(tmp_path: Path, environment: dict[str, str]) -> None:
     sweep = {
         "parameters": {"seed": {"values": [1, 2, 3]}, "num_generations": {"value": 10}},
     }
-    lay_down(tmp_path, sweep)
+    lay_down(tmp_path, sweep, wandb_mode="auto")
     server = Server(tmp_path, "--run-cap", "3")
     try:
         path, online = start_sweep(server, environment)
@@ -137,10 +161,10 @@ def test_hyperband_stops_the_worse_of_two_agents_runs(tmp_path: Path, environmen
         "early_terminate": {"type": "hyperband", "max_iter": 6, "eta": 3, "s": 1},  # one rung, at 2
         "parameters": {"seed": {"values": [1, 2]}},  # one for each run
     }
-    lay_down(tmp_path, sweep, num_generations=3, **LOSES_NOTHING)
+    lay_down(tmp_path, sweep, num_generations=3, wandb_mode="auto", **LOSES_NOTHING)
     machine = tmp_path / "other"
     machine.mkdir()
-    lay_down(machine, sweep, num_generations=100_000, **WINS_NOTHING)
+    lay_down(machine, sweep, num_generations=100_000, wandb_mode="auto", **WINS_NOTHING)
     server = Server(tmp_path, "--run-cap", "2", "--stop-rule", "hyperband")
     try:
         path, online = start_sweep(server, environment)
@@ -160,6 +184,45 @@ def test_hyperband_stops_the_worse_of_two_agents_runs(tmp_path: Path, environmen
     assert stopped["history_rows"] in (trained - 1, trained), "every generation reached the server before the end"
     assert len(list(folder.checkpoints.glob("gen_*"))) > 0
     assert better["history_rows"] == 3
+
+
+@needs_stub
+def test_a_run_ends_with_its_agent_and_goes_on_with_the_next(tmp_path: Path, environment: dict[str, str]) -> None:
+    """The first agent is ended by SIGTERM, which it does not pass on; the second begins the run again, as W&B asks."""
+    lay_down(tmp_path, {"parameters": {"seed": {"values": [7]}}}, num_generations=100_000, wandb_mode="auto")
+    server = Server(tmp_path, "--run-cap", "1")
+    try:
+        path, online = start_sweep(server, environment)
+        agent = start_agent(path, online, tmp_path / "agent.log")
+        wait_until(lambda: any(run["history_rows"] >= 2 for run in server.runs()))
+        agent.terminate()
+        wait_for(agent)
+        wait_until(lambda: server.runs()[0]["exitcode"] is not None)
+        (run,) = server.runs()
+        assert (run["preempting"], run["exitcode"]) == (True, 1), "W&B gives such a run out again"
+
+        folder = RunFolder(tmp_path / "runs" / f"{path.rpartition('/')[2]}-{run['id']}")
+        trained = len(rows_of(folder))
+        config = folder.config.read_text()
+        folder.config.write_text(config.replace("num_generations: 100000", f"num_generations: {trained + 2}"))
+        given = {
+            "WANDB_SWEEP_ID": path.rpartition("/")[2],
+            "WANDB_RUN_ID": run["id"],
+            "WANDB_ENTITY": "stub-user",
+            "WANDB_PROJECT": "p",
+            "WANDB_SWEEP_PARAM_PATH": str(next((tmp_path / "wandb").glob(f"sweep-*/config-{run['id']}.yaml"))),
+        }
+        command = [sys.executable, "-m", "tune.agent", "--config", "base.yaml"]
+        done = subprocess.run(
+            command, env=online | given, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        )
+        assert done.returncode == 0, done.stderr
+    finally:
+        server.stop()
+    (run,) = server.runs()
+    assert (run["state"], run["exitcode"]) == ("finished", 0)
+    assert [row["generation"] for row in run["history"]] == list(range(trained + 2))
+    assert load_config(folder.config).run.seed == 7
 
 
 def test_without_a_sweep_it_is_one_run_with_middle_values(tmp_path: Path, environment: dict[str, str]) -> None:

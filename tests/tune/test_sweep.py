@@ -74,7 +74,7 @@ def start_and_kill(folder: Path, environment: dict[str, str]) -> None:
 
 
 def test_a_killed_sweep_goes_on_where_it_was(small_folder: Path, environment: dict[str, str]) -> None:
-    lay_down(small_folder, num_generations=GENERATIONS)
+    lay_down(small_folder, num_generations=GENERATIONS, wandb_mode="offline")
     start_and_kill(small_folder, environment)
     folder = SweepFolder(small_folder / "sweeps" / "s")
     first, second = read_records(folder.trials)
@@ -96,6 +96,11 @@ def test_a_killed_sweep_goes_on_where_it_was(small_folder: Path, environment: di
     assert again.items() <= before.items(), "generations that were done are not done again"
     assert [row["generation"] for row in rows_of(RunFolder(folder.runs / "trial_0001"))] == list(range(GENERATIONS))
     assert "python -m tune.results s best --apply configs/best.yaml" in done.stdout
+    logged = sorted((folder.path / "wandb").glob("offline-run-*"))
+    assert [path.name.rpartition("-")[2] for path in logged] == ["trial_0000", "trial_0001"], "one W&B run a trial"
+    for path in logged:
+        (file,) = path.glob("*.wandb")
+        assert file.read_bytes().count(b"validation/champion") >= GENERATIONS
 
 
 def test_bad_usage_is_refused_before_anything_starts(small_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
