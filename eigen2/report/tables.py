@@ -53,7 +53,13 @@ def results_table(rows: Sequence[Result], periods_per_year: float, bar_unit: str
     """
     caption = f"Sharpe and Sortino ratios are annualised: {periods_per_year:g} {bar_unit} a year"
     table = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, caption=caption, caption_justify="left"
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=0,
+        caption=caption,
+        caption_style="none",
+        caption_justify="left",
     )
     table.add_column("", no_wrap=True)
     for column in columns_in(bar_unit):
