@@ -17,6 +17,7 @@ from eigen2.errors import RunError
 # a spreadsheet takes a cell that begins with one of these for a formula; the quote is the escape itself
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 ESCAPE = "'"
+LINK_OF_WANDB = "*run-*/logs/debug-core.log"  # W&B links each of its runs to a log in the home, and never writes there
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -47,11 +48,16 @@ def make_folder(path: Path) -> None:
 
 
 def require_own_files(folder: Path) -> None:
-    """See that a folder holds nothing but files, folders and links within it. Raises RunError naming the first else."""
+    """See that a folder holds nothing but files, folders, links within it and W&B's to its own log.
+
+    Raises RunError naming the first thing else.
+    """
     home = os.path.realpath(folder)
     for place, folders, files in os.walk(folder):
         for path in (Path(place, name) for name in (*folders, *files)):
             kind = _kind(path)
+            if path.match(LINK_OF_WANDB):
+                continue
             if kind == stat.S_IFLNK and not Path(os.path.realpath(path)).is_relative_to(home):
                 raise RunError(f"{str(path)!r} is a symbolic link that leads out of {folder}; remove it")
             if kind not in (stat.S_IFLNK, stat.S_IFDIR, stat.S_IFREG):

@@ -109,3 +109,13 @@ def test_no_cell_is_a_formula_and_its_text_comes_back(tmp_path: Path, text: str)
 def test_no_rows_are_an_empty_file(tmp_path: Path) -> None:
     write_csv(tmp_path / "trades.csv", [])
     assert (tmp_path / "trades.csv").read_bytes() == b""
+
+
+def test_the_link_that_w_and_b_makes_to_its_own_log_is_no_way_out(tmp_path: Path) -> None:
+    logs = tmp_path / "run" / "wandb" / "run-20260101_000000-abc" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "debug-core.log").symlink_to(tmp_path / "home.log")
+    require_own_files(tmp_path / "run")
+    (logs / "debug.log").symlink_to(tmp_path / "home.log")
+    with pytest.raises(RunError, match="leads out of"):
+        require_own_files(tmp_path / "run")
