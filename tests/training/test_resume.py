@@ -104,7 +104,7 @@ def test_what_decides_no_number_may_change(folder: RunFolder, option: str, field
     assert getattr(getattr(config, section), name) == value
 
 
-@pytest.mark.parametrize("option", ["tau=0.1", "cost_bps=500", "seed=8", "last_date=2020-02-02", "population_size=9"])
+@pytest.mark.parametrize("option", ["tau=0.1", "cost_bps=500", "seed=8", "last_date=2020-02-02", "population_size=5"])
 def test_what_decides_numbers_is_refused(folder: RunFolder, option: str) -> None:
     with pytest.raises(ConfigError, match="keeps all that decides its numbers; start a new run"):
         Resume.find(str(folder.path)).with_options([option])
