@@ -1,6 +1,6 @@
 """Who may speak to Ray: whoever does can run code on each of its nodes.
 
-A local Ray listens on loopback alone, and each of its ports asks for a token that only the user can read.
+A local Ray listens on loopback alone, and each port that takes commands asks for a token that only the user can read.
 """
 
 import logging
