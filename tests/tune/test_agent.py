@@ -203,8 +203,8 @@ def test_a_run_ends_with_its_agent_and_goes_on_with_the_next(tmp_path: Path, env
 
         folder = RunFolder(tmp_path / "runs" / f"{path.rpartition('/')[2]}-{run['id']}")
         trained = len(rows_of(folder))
-        config = folder.config.read_text()
-        folder.config.write_text(config.replace("num_generations: 100000", f"num_generations: {trained + 2}"))
+        base = tmp_path / "base.yaml"  # what an agent is told decides, not the config in the run's folder
+        base.write_text(base.read_text().replace('"num_generations": 100000', f'"num_generations": {trained + 2}'))
         given = {
             "WANDB_SWEEP_ID": path.rpartition("/")[2],
             "WANDB_RUN_ID": run["id"],
