@@ -31,12 +31,12 @@ from eigen2.training.metrics import NUMBERS
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.runtime import RayRuntime
 from eigen2.training.session import fit_to_cluster
+from tune import CONFIGS
 from tune.population import Population, open_or_create
 from tune.space import config_of, values_of
 from tune.sweep_file import SweepFile
 
-DEFAULT_FILE = Path("configs/sweep_config.yaml")
-DEFAULT_BASE = Path("configs/quickstart.yaml")
+DEFAULT_FILE, DEFAULT_BASE = CONFIGS / "sweep_config.yaml", CONFIGS / "quickstart.yaml"
 SWEEP_ID = "WANDB_SWEEP_ID"  # set by `wandb agent`
 AGENT_POLL_S = 1.0
 
@@ -173,7 +173,12 @@ def _on_signals(handler: Callable[[int, FrameType | None], None] | signal.Handle
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tune.agent", description="Train one run for `wandb agent`.")
     add = parser.add_argument
-    add("--config", type=Path, default=DEFAULT_BASE, help=f"config under the run's values; default: {DEFAULT_BASE}")
+    add(
+        "--config",
+        type=Path,
+        default=DEFAULT_BASE,
+        help=f"config under the run's values; default: configs/{DEFAULT_BASE.name}",
+    )
     add("--sweep-file", type=Path, default=DEFAULT_FILE, help="whose middle values are taken where there is no sweep")
     add("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field that no sweep gives")
     add("--debug", action="store_true", help="show a traceback with an error")

@@ -16,6 +16,7 @@ from eigen2.config.trust import WITHHELD, withhold
 from eigen2.errors import ConfigError, Eigen2Error, RunError
 from eigen2.files import write_atomically
 from eigen2.tracking.progress import duration
+from tune import CONFIGS
 from tune.findings import Findings, best_config, importances, shown
 from tune.folder import SweepFolder
 from tune.narrow import narrow, second_phase
@@ -26,7 +27,7 @@ from tune.table import STYLES, header_of, reasons
 from tune.wandb_import import import_sweep
 from tune.yaml_lines import unknown
 
-FULL = Path("configs/full.yaml")
+FULL = CONFIGS / "full.yaml"
 WIDEST = 10_000  # characters of a table
 BETWEEN_COLUMNS = 3
 

@@ -17,6 +17,7 @@ from eigen2.errors import ConfigError, Eigen2Error, RunError
 from eigen2.terminal import show_warnings
 from eigen2.training.cluster import connect, nodes
 from eigen2.training.room import nodes_in_reach
+from tune import CONFIGS
 from tune.estimate import estimate_table, time_generation
 from tune.folder import Settings, SweepFolder, checked_name
 from tune.hyperband import Hyperband
@@ -30,8 +31,7 @@ from tune.space import config_of
 from tune.sweep_file import SweepFile
 from tune.table import best_of, kept_processes, reasons, trials_table
 
-DEFAULT_FILE = Path("configs/sweep_config.yaml")
-DEFAULT_BASE = Path("configs/quickstart.yaml")
+DEFAULT_FILE, DEFAULT_BASE = CONFIGS / "sweep_config.yaml", CONFIGS / "quickstart.yaml"
 WITH_RESUME = ("resume", "samples", "retry_failed", "concurrent", "num_cpus", "address", "trust", "debug")
 DEFAULT_TRIALS = 20  # where neither the file's run_cap nor --samples limits them
 
@@ -281,8 +281,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tune.sweep", description="Search hyper-parameters with Ray Tune, by a W&B sweep file."
     )
     add = parser.add_argument
-    add("file", nargs="?", type=Path, metavar="FILE", help=f"sweep file; default: {DEFAULT_FILE}")
-    add("--config", type=Path, help=f"config under the trials' values; default: {DEFAULT_BASE}")
+    add("file", nargs="?", type=Path, metavar="FILE", help=f"sweep file; default: configs/{DEFAULT_FILE.name}")
+    add("--config", type=Path, help=f"config under the trials' values; default: configs/{DEFAULT_BASE.name}")
     add("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field that the file holds fixed")
     add("--name", help="name of the sweep, a folder under sweeps/; default: date and time")
     default_trials = f"the file's run_cap, its grid, or {DEFAULT_TRIALS}"

@@ -32,6 +32,7 @@ def _check(args: argparse.Namespace) -> int:
     for name, span in spans.items():
         first, last = market.dates[span.first], market.dates[span.last]
         lines.append(f"{name}: {span.days} {market.bar_unit}, {first} to {last}")
+    lines.append(f"ratios are annualised by {market.periods_per_year:g} {market.bar_unit} a year")
     sys.stdout.writelines(f"{line}\n" for line in lines)  # whole lines, for a reader or a filter
     return 0
 

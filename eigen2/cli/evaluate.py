@@ -76,8 +76,11 @@ def examined(
     with concerning(f"genome {subject.origin}"):
         champion.load_genome(subject.genome)
     rows, candidates = read_whole_rows(folder.metrics, subject.generations), subject.candidates()
-    if not rows:
-        raise RunError(f"{folder.metrics}: has no row")
+    if not rows or (subject.generations is None and len(rows) != config.run.num_generations):
+        raise RunError(
+            f"{folder.metrics}: has the rows of {len(rows)} generations, but the run has {config.run.num_generations}; "
+            f"`eigen2 train --resume {folder.path}` says how they come back"
+        )
     results = subject.results
     openings = results.open_holdout(subject.look)
     segments = examine(market, config, champion.act, COSTS_BPS)

@@ -23,7 +23,6 @@ from eigen2.report.records import (
     read_trades,
 )
 from eigen2.tracking.jsonl import read_whole_rows
-from eigen2.training.checkpoint import generations_saved
 from eigen2.training.provenance import with_data_found
 from eigen2.training.run_folder import RunFolder
 from eigen2.training.subject import Allowed, Subject, subject_of
@@ -32,8 +31,6 @@ from eigen2.training.subject import Allowed, Subject, subject_of
 def run(args: argparse.Namespace) -> int:
     """Write the page of `args.run` and say where it lies; returns 0."""
     folder, config = RunFolder.open(Path(args.run), args.trust)
-    if not folder.champion.is_file() and not generations_saved(folder.checkpoints):
-        raise RunError(f"run {folder.path} has no champion yet; finish it with `eigen2 train --resume {folder.path}`")
     console = Console()
     with folder.held():
         market, _ = load_market(with_data_found(folder, config, args.data))

@@ -1,5 +1,7 @@
 """What a champion is held against on the same days: buy-and-hold, the index, random agents."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,4 +72,6 @@ def matched_ledger(market: Market, ledger: Ledger, rules: RulesConfig, draws: in
         conviction = np.log(size) - np.log1p(-np.minimum(size, 1 - 1e-12))  # the inverse of coefficient_of
     convictions = conviction[:, None] + ORDERING * (1 + rng.random(shape))
     target_pct = np.broadcast_to(ledger.target_pct[0][:, None], shape)
-    return settle(market.stock_prices, repeated, convictions, target_pct, rules, gamma=1.0)
+    played = settle(market.stock_prices, repeated, convictions, target_pct, rules, gamma=1.0)
+    # exactly the champion's sizes: where there is one stock to choose, the equity must be the same to the last digit
+    return replace(played, coefficient=np.where(played.bought, ledger.coefficient[0], 0.0))

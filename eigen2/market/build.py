@@ -12,7 +12,7 @@ from rapidfuzz import process
 from eigen2.config.schema import Config, DataConfig, FeaturesConfig, SplitsConfig
 from eigen2.errors import ConfigError, DataError
 from eigen2.market.bars import Bars
-from eigen2.market.calendar import periods_per_year
+from eigen2.market.calendar import FEWEST_BARS, periods_per_year
 from eigen2.market.cleaning import DataReport, clean, first_and_last
 from eigen2.market.indicators import compute
 from eigen2.market.market import Market, Prices, Span, Splits
@@ -81,7 +81,7 @@ def market_from_bars(
         feature_names=(*features.features, OBSERVED),
         splits=spans,
         closes_only=chosen.closes_only,
-        periods_per_year=data.periods_per_year or periods_per_year(chosen.dates),
+        periods_per_year=data.periods_per_year or periods_per_year(_judged_dates(chosen.dates, spans)),
     )
     return market, report
 
@@ -193,6 +193,12 @@ def _split(
         Span(validation, validation + splits.validation_days - 1),
         Span(holdout, days - 1),
     )
+
+
+def _judged_dates(dates: NDArray[np.datetime64], splits: Splits) -> NDArray[np.datetime64]:
+    """The dates that figures are annualised by: those of validation and hold-out, or all where they are few."""
+    judged = dates[splits.validation.first :]
+    return judged if len(judged) >= FEWEST_BARS else dates
 
 
 def _prices(bars: Bars) -> Prices:

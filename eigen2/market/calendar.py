@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 CONVENTIONS = (365.0, 252.0, 52.0, 12.0, 4.0, 1.0)  # days of the week, exchange days, weeks, months, quarters, years
 TOLERANCE = 0.05  # how far, as a share, from a convention a calendar still follows it
+FEWEST_BARS = 60  # that tell a calendar
 LONGEST_STEP = 15  # in median steps; a longer one is a hole in the data, not a part of the calendar
 DAYS_PER_YEAR = 365.25
 
@@ -38,3 +39,12 @@ def periods_per_year(dates: NDArray[np.datetime64]) -> float:
     counted = float(DAYS_PER_YEAR / steps.mean())
     nearest = min(CONVENTIONS, key=lambda convention: abs(np.log(counted / convention)))
     return nearest if abs(counted / nearest - 1) <= TOLERANCE else counted
+
+
+def change_of_calendar(dates: NDArray[np.datetime64]) -> tuple[float, float] | None:
+    """Bars a year in the first and the last third of the dates, where they differ; None where they do not."""
+    third = len(dates) // 3
+    if third < FEWEST_BARS:
+        return None
+    first, last = periods_per_year(dates[:third]), periods_per_year(dates[-third:])
+    return None if abs(last / first - 1) <= TOLERANCE else (first, last)

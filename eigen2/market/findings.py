@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from eigen2.errors import printable
 from eigen2.market.adjusting import ratio_text
 from eigen2.market.bars import Bars
-from eigen2.market.calendar import median_step
+from eigen2.market.calendar import change_of_calendar, median_step
 from eigen2.market.days import Days, weekend
 
 _LONG_GAP = 14  # days: the longest holidays of an exchange are shorter
@@ -54,6 +54,9 @@ def findings_of_days(bars: Bars) -> list[Finding]:
     findings = []
     if step > 1:
         what = f"the median step between bars is {step} days: what rules, splits and reports call days are bars"
+        findings.append(Finding(bars.source, None, None, what, 1))
+    if change := change_of_calendar(bars.dates):
+        what = f"bars a year change from {change[0]:.0f} in the first third of the days to {change[1]:.0f} in the last"
         findings.append(Finding(bars.source, None, None, what, 1))
     findings += _gaps(bars)
     return findings if step > 1 else findings + _weekends(bars)

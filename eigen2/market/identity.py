@@ -61,6 +61,11 @@ def digest_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
+def holdout_digest(identity: Mapping[str, Any]) -> str:
+    """The SHA-256 of the days and prices of a hold-out, whatever of its columns may be bought."""
+    return digest_of({name: identity[name] for name in ("holdout", DATES, PRICES)})
+
+
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """In what a market differs from the one before, a clause each."""
     told = [

@@ -76,8 +76,8 @@ class Market:
 
     @property
     def bar_unit(self) -> str:
-        """Name of a number of bars in reports: `days`, or `bars` where they are not days."""
-        return bar_unit(self.dates)
+        """Name of a number of bars in reports: `days`, or `bars` where those that are judged are not days."""
+        return bar_unit(self.dates[self.splits.validation.first :])
 
     @property
     def index_label(self) -> str | None:

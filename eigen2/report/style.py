@@ -52,7 +52,7 @@ def by_generation(panel: Axes) -> None:
 
 def by_date(panel: Axes) -> None:
     """An x axis of dates, each told once."""
-    locator = AutoDateLocator(maxticks=8)
+    locator = AutoDateLocator(minticks=3, maxticks=8)
     panel.xaxis.set_major_locator(locator)
     panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 

@@ -56,6 +56,11 @@ class Resume:
             raise ConfigError(
                 f"--set {', '.join(fields)}: a run that is resumed keeps all that decides its numbers; start a new run"
             )
+        if config.run.num_generations < self.generation:
+            raise ConfigError(
+                f"run.num_generations is {config.run.num_generations}, but run {self.folder.path} has "
+                f"{self.generation} generations; give at least as many, or go on from {self.folder.path}@GEN"
+            )
         require_asked_for(self.folder.withheld, [*fields, *asked], f"run {self.folder.path}")
         return replace(self, config=config)
 

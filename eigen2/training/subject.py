@@ -13,7 +13,7 @@ from eigen2.config import Config
 from eigen2.errors import RunError
 from eigen2.files import make_folder
 from eigen2.learning.genome import genome_of
-from eigen2.market.identity import first_holdout_day
+from eigen2.market.identity import first_holdout_day, holdout_digest
 from eigen2.market.market import Market
 from eigen2.training.candidates import read_candidates
 from eigen2.training.checkpoint import Archive, fingerprint, folder_name, generations_saved, load_genome
@@ -72,9 +72,10 @@ def subject_of(folder: RunFolder, config: Config, market: Market, allowed: Allow
     if other_code:
         notes.append(f"The code is not the one that made the run: {', '.join(other_code)}.")
     champion = hashlib.sha256(save(dict(sorted(genome.items())))).hexdigest()
-    look = {"champion": champion, "config": fingerprint(config), **Provenance.of(market).digests}
+    now = Provenance.of(market)
+    look = {"champion": champion, "config": fingerprint(config), **now.digests, "holdout": holdout_digest(now.market)}
     results = _results(folder, look["market"]) if other_data else folder
-    if others := [] if other_data else _openings_beside(folder, look["market"]):
+    if others := [] if other_data else _openings_beside(folder, look["holdout"]):
         notes.append(
             f"The same hold-out was opened by {len(others)} other run{'s' * (len(others) > 1)} beside this one."
         )
@@ -92,6 +93,11 @@ def _differences(folder: RunFolder, market: Market, allowed: Allowed) -> tuple[l
             )
         return [NO_RECORD], []
     other_data, other_code = made_of.other_market(now), made_of.other_code(now)
+    if lacking := [name for name in ("columns", "stocks") if made_of.market.get(name) != now.market[name]]:
+        raise RunError(
+            f"run {folder.path} was made on other data: {'; '.join(other_data)}; its champion knows only the run's own "
+            f"{' and '.join(lacking)}, in their order: bring them back"
+        )
     if other_data:
         other_data.append(_known_days(made_of, market))
     if other_data and not allowed.data:
@@ -116,6 +122,8 @@ def _known_days(made_of: Provenance, market: Market) -> str:
 def _champion(folder: RunFolder, config: Config) -> tuple[Arrays, str, int | None]:
     """A champion's genome, where it is from, and after how many generations, if the run has not come to its end."""
     saved = generations_saved(folder.checkpoints)
+    if not saved and not folder.champion.exists():
+        raise RunError(f"run {folder.path} has no champion yet; finish it with `eigen2 train --resume {folder.path}`")
     if not saved or (saved[-1] >= config.run.num_generations and folder.champion.exists()):
         return load_genome(folder.champion), str(folder.champion), None
     made_of = {"config": fingerprint(config)}
@@ -126,15 +134,15 @@ def _champion(folder: RunFolder, config: Config) -> tuple[Arrays, str, int | Non
     return genome_of(checkpoint.parts[CHAMPION]), origin, saved[-1]
 
 
-def _openings_beside(folder: RunFolder, market: str) -> list[str]:
-    """The other runs in the same folder that opened the hold-out of this market."""
+def _openings_beside(folder: RunFolder, holdout: str) -> list[str]:
+    """The other runs in the same folder that opened this hold-out, whatever they might buy on it."""
     beside = [RunFolder(path) for path in sorted(folder.path.absolute().parent.iterdir()) if path.is_dir()]
-    return [run.name for run in beside if run.name != folder.name and market in _markets_opened(run)]
+    return [run.name for run in beside if run.name != folder.name and holdout in _holdouts_opened(run)]
 
 
-def _markets_opened(run: RunFolder) -> set[str]:
+def _holdouts_opened(run: RunFolder) -> set[str]:
     try:
-        return {opening["look"]["market"] for opening in json.loads(run.holdout_openings.read_bytes())}
+        return {opening["look"]["holdout"] for opening in json.loads(run.holdout_openings.read_bytes())}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):  # no run, or not one that counted by content
         return set()
 

@@ -133,7 +133,7 @@ def test_a_run_without_its_candidates_is_no_evidence(folder: RunFolder, tmp_path
 def test_a_run_without_a_champion_opens_nothing(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     begun = RunFolder.create(named(config, "begun"))
     assert main(["evaluate", str(begun.path)]) == 1
-    assert "champion.safetensors can't be read" in capsys.readouterr().err
+    assert "has no champion yet" in capsys.readouterr().err
     assert not begun.holdout_openings.exists()
 
 
@@ -202,6 +202,40 @@ def test_other_data_are_evaluated_apart_and_said_to_be(
         path: content for path, content in before.items() if path.name != ".lock"
     }
     assert main(["report", str(mine.path)]) == 0, "the run's own evaluation stands"
+
+
+def test_data_with_other_columns_are_refused_with_no_way_round(
+    folder: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = copied(folder, tmp_path)
+    record = content(mine.provenance)
+    record["market"]["columns"].append("GONE")
+    mine.provenance.write_text(json.dumps(record), encoding="utf-8")
+    for flags in ([], ["--other-data"]):
+        assert main(["evaluate", str(mine.path), *flags]) == 1
+        error = capsys.readouterr().err
+        assert "the columns are without GONE now; its champion knows only the run's own columns" in error
+    assert not (mine.path / "other-data").exists()
+
+
+def test_a_run_that_lost_rows_of_metrics_is_not_judged(
+    folder: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = copied(folder, tmp_path)
+    lines = mine.metrics.read_text().splitlines(keepends=True)
+    mine.metrics.write_text("".join(lines[:-1]))
+    assert main(["evaluate", str(mine.path)]) == 1
+    assert f"metrics.jsonl: has the rows of {len(lines) - 1} generations" in capsys.readouterr().err
+
+
+def test_a_hold_out_seen_with_other_stocks_to_buy_was_seen(folder: RunFolder, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(folder.path, tmp_path / name)
+    openings = content(tmp_path / "two" / "holdout_openings.json")
+    openings[0]["look"]["market"] = "another, of which other columns may be bought"
+    (tmp_path / "two" / "holdout_openings.json").write_text(json.dumps(openings), encoding="utf-8")
+    assert main(["evaluate", str(tmp_path / "one")]) == 0
+    assert "opened by 1 other run beside" in content(tmp_path / "one" / "evaluation.json")["verdict"][-1]
 
 
 def test_other_code_is_refused_and_said_where_it_is_meant(

@@ -222,3 +222,14 @@ def test_everything_annualised_follows_the_periods_of_the_market() -> None:
     assert daily.deflated_sharpe is not None
     assert weekly.deflated_sharpe.expected_best_sharpe / daily.deflated_sharpe.expected_best_sharpe == factor
     assert weekly.deflated_sharpe.probability == pytest.approx(daily.deflated_sharpe.probability)
+
+
+def test_with_one_stock_random_agents_are_the_champion() -> None:
+    """There is nothing to choose, so every figure is the same and the champion beats them as often as not."""
+    market = make_market(300, stocks=1, seed=3, context_days=8)
+    segments = examine(market, CONFIG, random_actions(market, 1, bias=2.0))
+    for segment in segments:
+        assert segment.ledger.bought.any()
+        np.testing.assert_array_equal(segment.random_curves, np.tile(segment.curves[CHAMPION], (200, 1)))
+    found = assess(segments, market, None, 1, 1, 0)
+    assert {segment.beats[RANDOM] for segment in found.segments.values()} == {0.5}

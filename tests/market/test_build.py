@@ -17,9 +17,9 @@ OHLCV6 = str(Path(__file__).parents[1] / "data" / "ohlcv6_2000_2013.csv.gz")
 SPLITS = SplitsConfig(validation_days=30, holdout_days=20)
 
 
-def build(bars, data=None, features=None, context_days=8, slice_days=25):
+def build(bars, data=None, features=None, context_days=8, slice_days=25, splits=None):
     data, features = data or DataConfig(), features or FeaturesConfig()
-    return market_from_bars(bars, data, features, SPLITS, context_days, slice_days)
+    return market_from_bars(bars, data, features, splits or SPLITS, context_days, slice_days)
 
 
 def arrays(market):
@@ -170,6 +170,16 @@ def test_periods_per_year_follow_from_the_dates_unless_given(walk, step, given, 
     bars = dataclasses.replace(bars, dates=bars.dates[0] + step * np.arange(200))
     market, _ = build(bars, DataConfig(periods_per_year=given))
     assert market.periods_per_year == expected
+
+
+def test_figures_are_annualised_by_the_calendar_of_the_days_that_are_judged(walk):
+    """Daily bars first, weekly ones over validation and hold-out."""
+    bars = walk(400)
+    steps = np.where(np.arange(400) < 200, 1, 7)
+    bars = dataclasses.replace(bars, dates=bars.dates[0] + np.cumsum(steps))
+    market, report = build(bars, DataConfig(), splits=SplitsConfig(validation_days=60, holdout_days=60))
+    assert (market.periods_per_year, market.bar_unit) == (52, "bars")
+    assert any("bars a year change from 365 in the first third of the days to 52" in f.what for f in report.findings)
 
 
 def test_left_out_columns_are_said_and_not_judged(walk):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eigen2.market.calendar import periods_per_year
+from eigen2.market.calendar import change_of_calendar, periods_per_year
 from tests.synthetic import make_market
 
 
@@ -40,3 +40,11 @@ def test_bars_that_are_not_days_have_another_name(step: int, unit: str) -> None:
     market = make_market()
     dates = np.datetime64("2020-01-01") + step * np.arange(len(market.dates))
     assert replace(market, dates=dates).bar_unit == unit
+
+
+def test_a_calendar_that_changes_is_seen() -> None:
+    daily, weekly = exchange_days("2004-01-02", "2015-12-30"), pd.date_range("2016-01-08", "2022-12-30", freq="W-FRI")
+    both = np.concatenate([daily[:600], weekly.to_numpy()]).astype("datetime64[D]")
+    assert change_of_calendar(both) == (252, 52)
+    assert change_of_calendar(daily.astype("datetime64[D]")) is None
+    assert change_of_calendar(both[:100]) is None, "too few to tell"

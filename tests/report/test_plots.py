@@ -1,6 +1,7 @@
 """Plots: what is drawn is what was given, and the file is a whole PNG."""
 
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +136,13 @@ def test_plots_are_whole_files_of_the_right_size(tmp_path: Path) -> None:
     plot_equity(curves(), "Hold-out", tmp_path / "equity.png")
     assert png_size(tmp_path / "fitness.png") == png_size(tmp_path / "equity.png") == (1350, 975)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["equity.png", "fitness.png"]
+
+
+def test_any_span_of_dates_has_a_scale() -> None:
+    """matplotlib warns of spans for which it finds no interval, such as four years with 5 to 8 marks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for days in (5, 80, 250, 1_300, 1_500, 4_000, 12_000):
+            dates = np.datetime64("2005-01-03") + np.array([0, days])
+            equity = equity_figure({"champion": (dates, np.array([1.0, 1.1]))})
+            assert 2 <= len(equity.axes[0].xaxis.get_majorticklocs()) <= 9

@@ -110,6 +110,12 @@ def test_what_decides_numbers_is_refused(folder: RunFolder, option: str) -> None
         Resume.find(str(folder.path)).with_options([option])
 
 
+def test_a_run_is_not_made_shorter_than_it_is(folder: RunFolder) -> None:
+    with pytest.raises(ConfigError, match=r"run\.num_generations is 1, but run .* has 3 generations"):
+        Resume.find(str(folder.path)).with_options(["num_generations=1"])
+    assert Resume.find(str(folder.path)).with_options(["num_generations=3"]).config.run.num_generations == 3
+
+
 @pytest.mark.parametrize("option", ["run.name=other", "runs_dir=elsewhere"])
 def test_a_run_keeps_its_place(folder: RunFolder, option: str) -> None:
     with pytest.raises(ConfigError, match="keeps its name and its folder"):
