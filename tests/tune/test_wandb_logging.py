@@ -26,7 +26,7 @@ from tune.wandb_logging import on_wandb
 path, first, last, end = json.loads(sys.argv[1])
 folder = Path(path)
 base = Config(tracking=TrackingConfig(wandb_project="p"))
-ground = Ground(base, Share(), folder / "runs", "small", "abcd", "fitness/best_ever")
+ground = Ground(base, Share(), folder / "runs", "small", "abcd", ("fitness/best_ever",), 2)
 trials = [SimpleNamespace(config=ground.task(f"trial_{n}", n, {"ddpg.gamma": 0.9}), last_result={}) for n in (0, 1)]
 callback = on_wandb(base, folder)
 for generation in range(first, last):
