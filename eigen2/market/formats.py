@@ -149,7 +149,7 @@ def _fields_of_wide(table: Table, date_at: int, stamps: Stamps) -> tuple[Fields,
     pairs = {at: pair for at, pair in pairs.items() if pair[1] in FIELDS and not _is_no_price(table, at, stamps)}
     fields = _by_ticker(table.source, pairs)
     fields = {ticker: own for ticker, own in fields.items() if {"close", "adj_close"} & set(own)}
-    words = [ticker for ticker, own in fields.items() if all(is_text(table.frame[at]) for at in own.values())]
+    words = [ticker for ticker, own in fields.items() if all(_is_no_series(table.frame[at]) for at in own.values())]
     if len(words) < len(fields):
         fields = {ticker: own for ticker, own in fields.items() if ticker not in words}
     read = {at for own in fields.values() for at in own.values()}
@@ -177,9 +177,23 @@ def _is_no_price(table: Table, at: int, stamps: Stamps) -> bool:
     numbers = values.to_numpy(dtype=np.float64)
     if (numbers % 1 != 0).any():
         return False
-    steps, days = np.diff(numbers), pd.DatetimeIndex(stamps.days)
+    steps = np.diff(numbers)
     counted = numbers.min() in (0, 1) and bool((steps == 1).all() or (steps == -1).all())
-    return counted or any(np.array_equal(numbers, part) for part in (days.year, days.month, days.day, days.day_of_week))
+    return counted or any(np.array_equal(numbers, part) for part in _parts_of(pd.DatetimeIndex(stamps.days)))
+
+
+def _parts_of(days: pd.DatetimeIndex) -> list[pd.Index | pd.Series]:
+    """What a column may repeat of its dates."""
+    of_year = days.day_of_year
+    weekdays = days.day_of_week, days.day_of_week + 1
+    weeks = days.isocalendar().week, (of_year - 1) // 7 + 1
+    return [days.year, days.quarter, days.month, days.day, of_year, *weekdays, *weeks]
+
+
+def _is_no_series(values: pd.Series) -> bool:
+    """Whether a column holds words, or one value over many rows."""
+    known = values.dropna()
+    return is_text(values) or (len(known) >= _ENOUGH_ROWS and known.nunique() == 1)
 
 
 def _rows_of_fields(table: Table, stamps: Stamps, fields: Fields) -> Rows:

@@ -98,6 +98,39 @@ def test_columns_that_count_or_repeat_the_date_are_no_stocks(read):
     assert "Unnamed: 0, one without a name, n, year, month, dow, currency, vwap" in bars.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("names", "stocks"),
+    [
+        ("Y,ETH,BTC market cap,BTC trades,BTC", "Y,ETH,BTC"),
+        ("Y,ETH-USD,ETH-USD_trades,ETH-USD_amount,AvgVolume", "Y,ETH-USD"),
+        ("Y,AAPL,AAPL_bid,AAPL_ask,AAPL_shares", "Y,AAPL"),
+        ("Y,AAPL,Volume AAPL,Dollar Volume,X_turnover", "Y,AAPL"),
+        ("Y,AAPL,Shares AAPL,AAPL Volume (USD),bid-AAPL", "Y,AAPL"),
+        ("Y,AAPL,X_bid,X_ask,total trades", "Y,AAPL"),
+        ("Y,BTC price,BTC market cap,ETH trades,ETH price", "Y,BTC,ETH"),
+        ("Y,NYSE:BID,ASK.DE,SPDR Gold Shares,SPX Total Return", "Y,NYSE:BID,ASK.DE,SPDR Gold Shares,SPX Total Return"),
+    ],
+)
+def test_columns_beside_prices_are_no_stocks(read, names, stocks):
+    table = pd.concat([frame(seed=seed)["Close"] for seed in range(5)], axis=1).set_axis(names.split(","), axis=1)
+    bars = read(table)
+    assert bars.columns == tuple(stocks.split(","))
+    read_as_fields = {*bars.columns, "Volume AAPL", "AAPL Volume (USD)", "BTC price", "ETH price"}
+    left = [name for name in names.split(",") if name not in read_as_fields]
+    assert [note.partition(": ")[2] for note in bars.notes if "no prices" in note] == (
+        [", ".join(left)] if left else []
+    )
+
+
+def test_weeks_days_and_columns_that_never_change_are_no_stocks(read):
+    days = BARS.index
+    others = {"week": days.isocalendar().week.to_numpy(), "day_of_year": days.day_of_year, "nth": days.day_of_year,
+              "label": 1.0, "quarters": days.quarter}  # fmt: skip
+    bars = read(BARS[["Close"]].set_axis(["AAPL"], axis=1).assign(**others))
+    assert bars.columns == ("AAPL",)
+    assert "week, day_of_year, nth, label, quarters" in bars.notes[0]
+
+
 def test_the_index_column_of_pandas_before_the_date(read):
     wide = pd.DataFrame({"AAPL": BARS["Close"], "MSFT": BARS["Open"]}).reset_index()
     bars = read(wide.reset_index(names="Unnamed: 0"))
