@@ -1,6 +1,8 @@
 """Opening market files: CSV, compressed CSV, Parquet, a folder of them, and the embedded data."""
 
 import pickle
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -24,6 +26,7 @@ _TEXT = (".csv", ".txt")
 _PARQUET = (".parquet", ".pq")
 _PICKLE = (".pkl", ".pickle")
 _EXCEL = (".xlsx", ".xlsm", ".xls", ".ods")
+_MONTH_OR_DAY = re.compile(r"(?P<ticker>.+)[-_.](?:19|20)\d\d-(?:0[1-9]|1[0-2])(?:-\d\d)?")  # BTCUSDT-1d-2017-01
 _CELL = 8  # bytes of a number
 _BROKEN_PICKLE = (
     pickle.UnpicklingError, EOFError, ImportError, AttributeError, LookupError, ValueError, TypeError, OSError
@@ -31,7 +34,7 @@ _BROKEN_PICKLE = (
 
 
 def read_bars(source: str, allow_pickle: bool, date_format: str | None = None) -> Bars:
-    """The bars of `source`: `sp20` (embedded), a file, or a folder with one file a ticker.
+    """The bars of `source`: `sp20` (embedded), a file, or a folder with one file a ticker, or one a ticker and month.
 
     A file is recognised by its header names. Pickles are read only where `allow_pickle` is true. `date_format` is the
     form of all dates, as in `strptime`; none: they are recognised.
@@ -58,18 +61,49 @@ def _read_folder(folder: Path, date_format: str | None) -> Bars:
         if other := owners.get(_stem(path)):
             raise DataError(f"{folder}: {other.name} and {path.name} are both of {_stem(path)}: remove or rename one")
         owners[_stem(path)] = path
-    parts = [_rows_of_one(path, date_format) for path in files]
+    tickers = _tickers_of(files)
+    parts = [
+        _joined([path for path in files if tickers[path] == ticker], ticker, date_format)
+        for ticker in dict.fromkeys(tickers.values())
+    ]
     notes = by_ticker({part.columns[0]: part.notes for part in parts})
     notes += [f"{path.name} is no CSV or Parquet file: left out" for path in visible if path not in files]
     bars = bars_of([replace(part, notes=()) for part in parts], str(folder))
     return replace(bars, notes=(*notes, *bars.notes))
 
 
-def _rows_of_one(path: Path, date_format: str | None) -> Rows:
+def _tickers_of(files: Sequence[Path]) -> dict[Path, str]:
+    """The ticker of each file: its stem; without a month or day at its end where several files then have one ticker."""
+    short = {
+        path: dated["ticker"] if (dated := _MONTH_OR_DAY.fullmatch(_stem(path))) else _stem(path) for path in files
+    }
+    joined = len(set(short.values())) < len(files)
+    return short if joined else {path: _stem(path) for path in files}
+
+
+def _joined(files: Sequence[Path], ticker: str, date_format: str | None) -> Rows:
+    """The rows of the files of a ticker. Raises DataError where two files hold the same day."""
+    parts = [_rows_of_one(path, ticker, date_format) for path in files]
+    if len(parts) == 1:
+        return parts[0]
+    owners: dict[pd.Timestamp, Path] = {}
+    for path, part in zip(files, parts, strict=True):
+        for day in part.frame["date"].unique():
+            if other := owners.get(day):
+                raise DataError(
+                    f"{path.parent}: {other.name} and {path.name} both hold {day:%Y-%m-%d} of {ticker}: "
+                    "remove the day from one"
+                )
+        owners |= dict.fromkeys(part.frame["date"], path)
+    frame = pd.concat([part.frame for part in parts], ignore_index=True)
+    notes = dict.fromkeys(note for part in parts for note in part.notes)
+    return Rows(str(files[0].parent), (ticker,), frame, (f"joined from {len(files)} files", *notes))
+
+
+def _rows_of_one(path: Path, ticker: str, date_format: str | None) -> Rows:
     rows = rows_of(_table(path, allow_pickle=False, date_format=date_format))
     if len(rows.columns) > 1:
         raise DataError(f"{path}: has {len(rows.columns)} tickers; in a folder each file holds one")
-    ticker = _stem(path)
     return Rows(rows.source, (ticker,), rows.frame.assign(ticker=ticker), rows.notes)
 
 

@@ -203,6 +203,27 @@ def test_a_folder_holds_each_ticker_once(read, tmp_path):
         read_bars(str(tmp_path / "f"), allow_pickle=False)
 
 
+def test_a_folder_with_a_file_a_month(read, tmp_path):
+    for ticker, table in (("BTC-1d", BARS), ("ETH-1d", frame(seed=1))):
+        read(table[:21], f"f/{ticker}-2014-01.csv")
+        read(table[21:], f"f/{ticker}-2014-02.csv")
+    read(frame(seed=2), "f/SOL-1d-2014-01-02.csv")
+    bars = read_bars(str(tmp_path / "f"), allow_pickle=False)
+    assert bars.columns == ("BTC-1d", "ETH-1d", "SOL-1d")
+    np.testing.assert_array_equal(bars.close[:, 0], BARS["Close"])
+    assert "joined from 2 files (BTC-1d, ETH-1d)" in bars.notes
+    read(BARS[20:], "f/BTC-1d-2014-02.csv")
+    said = f"BTC-1d-2014-01.csv and BTC-1d-2014-02.csv both hold {BARS.index[20]:%Y-%m-%d} of BTC-1d: remove the day"
+    with pytest.raises(DataError, match=said):
+        read_bars(str(tmp_path / "f"), allow_pickle=False)
+
+
+def test_files_of_a_day_that_are_no_parts_keep_their_names(read, tmp_path):
+    for name in ("A-2014-01-02", "B-2014-01-02"):
+        read(BARS, f"f/{name}.csv")
+    assert read_bars(str(tmp_path / "f"), allow_pickle=False).columns == ("A-2014-01-02", "B-2014-01-02")
+
+
 def test_a_folder_of_parquet_files(tmp_path):
     for seed, name in enumerate(["A.parquet", "B.pq"]):
         frame(seed=seed).to_parquet(tmp_path / name)
