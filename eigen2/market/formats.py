@@ -36,6 +36,7 @@ Fields = dict[str, dict[str, int]]  # of each ticker, the position of each field
 _LONGEST_NAME = 255  # letters, as of a file's name
 _SHOWN_OF_NAME = 40
 _ENOUGH_ROWS = 20  # to tell that a column counts, and is no price
+_JUMP, _RARE = 0.15, 10.0  # the least logarithm of a jump between prices of two tickers; in ordinary moves
 _KEYS = ["date", "second", "ticker"]
 
 
@@ -103,7 +104,7 @@ def _rows_of_long(table: Table, roles: dict[str, int]) -> Rows:
     stamps = dates_of(table, roles["date"])
     others = unread(table.header, roles.values())
     if "ticker" not in roles:
-        _refuse_hidden_ticker(table, stamps, others)
+        _refuse_hidden_ticker(table, stamps, others, roles.get("close", roles.get("adj_close", 0)))
     tickers = tickers_of(table, roles.get("ticker"))
 
     def place(row: int) -> str:
@@ -254,7 +255,7 @@ def _on_exchange_days(stamps: Stamps, tickers: pd.Series) -> tuple[Stamps, tuple
     return replace(stamps, days=days), tuple(by_ticker(notes))
 
 
-def _refuse_hidden_ticker(table: Table, stamps: Stamps, others: Sequence[int]) -> None:
+def _refuse_hidden_ticker(table: Table, stamps: Stamps, others: Sequence[int], close_at: int) -> None:
     """Raise DataError where a column that has no role seems to hold tickers: two of them must not become one."""
     days = pd.Series(stamps.days)
     several = bool(days.duplicated().any()) and not stamps.seconds.any()
@@ -266,11 +267,26 @@ def _refuse_hidden_ticker(table: Table, stamps: Stamps, others: Sequence[int]) -
         ordered = rows.sort_values("day", kind="stable")["value"]
         blocks = int((ordered != ordered.shift()).sum())
         one_a_day = len(rows) > days.nunique() and len(rows) == len(table.frame.drop_duplicates())
-        if (several and one_a_day) or (not several and is_text(values) and blocks == values.nunique()):
+        in_blocks = not several and blocks == values.nunique()
+        # numbers in blocks may also be a year or a flag: prices of another ticker are elsewhere
+        if (several and one_a_day) or (in_blocks and (is_text(values) or _prices_jump(table, stamps, at, close_at))):
             raise DataError(
                 f"{table.source}: no ticker column recognised; is it `{table.header[at]}`? Then rename it `ticker`, "
                 "else remove it"
             )
+
+
+def _prices_jump(table: Table, stamps: Stamps, at: int, close_at: int) -> bool:
+    """Whether closes jump wherever the whole numbers of a column change."""
+    order = np.argsort(stamps.days, kind="stable")
+    values = table.frame[at].iloc[order]
+    if values.dtype.kind not in "iuf" or (values % 1 != 0).any():
+        return False
+    close = numbers_of(table, close_at, _place(table.stem, stamps), "close")[order]
+    with np.errstate(invalid="ignore", divide="ignore"):  # cleaning counts prices of zero
+        moves = np.abs(np.diff(np.log(close)))
+    change = np.diff(values.to_numpy(dtype=np.float64)) != 0
+    return bool((moves[change] > max(_JUMP, _RARE * np.nanmedian(moves))).all())
 
 
 def _check_names(source: str, columns: Sequence[str]) -> None:

@@ -189,6 +189,20 @@ def test_two_tickers_are_never_joined_into_one(read):
     assert said in refusal(read, one_after_the_other)
 
 
+def test_tickers_as_numbers_one_after_the_other_are_never_joined(read):
+    one_after_the_other = pd.concat([BARS[:30], BARS[30:] * 3]).assign(foo=[1] * 30 + [2] * 30)
+    said = "no ticker column recognised; is it `foo`? Then rename it `ticker`, else remove it"
+    assert said in refusal(read, one_after_the_other)
+    assert said in refusal(read, one_after_the_other[::-1])
+
+
+def test_numbers_of_one_asset_are_not_taken_for_tickers(read):
+    others = BARS.assign(flag=[0] * 30 + [1] * 30, one=1, month=BARS.index.month, rate=[0.5] * 20 + [0.75] * 40)
+    one(read(others), "m", BARS)
+    jump = pd.concat([BARS[:20] * 3, BARS[20:]])
+    one(read(jump.assign(flag=[0] * 30 + [1] * 30, n=range(0, 600, 10))), "m", jump)
+
+
 def test_columns_of_one_asset_are_not_taken_for_tickers(read):
     weekdays = BARS.assign(weekday=BARS.index.day_name(), currency="USD", regime=["up", "down", "up"] * 20)
     bars = read(weekdays)
