@@ -33,6 +33,14 @@ def test_bars_that_are_not_daily(step, days):
     ]
 
 
+def test_a_missing_bar_of_weeks_is_no_missing_day():
+    weeks = pd.date_range("2014-01-01", periods=20, freq="W-FRI").to_numpy(dtype="datetime64[D]")
+    column = walk(20)
+    column[7] = NAN
+    what = f"m.csv: B: bar missing, inside the column's life: left missing on {weeks[7]}"
+    assert what in findings(bars_on(weeks, walk(20, 1), column))
+
+
 @pytest.mark.parametrize("step", ["B", "D"])
 def test_daily_bars_have_no_findings(step):
     assert findings(bars_on(pd.date_range("2014-01-01", periods=300, freq=step).to_numpy(dtype="datetime64[D]"))) == []
