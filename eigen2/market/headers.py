@@ -54,7 +54,7 @@ _MAYBE_CLOSE = ("last", "price", "settle", "settlement")  # closes, but beside n
 _UNNAMED = re.compile(r"unnamed:?\s*\d+(_level_\d+)?", re.I)
 _LETTERS = {"o", "h", "l", "c", "v"}  # fields only where they stand together: each is also a ticker
 _WORD = (
-    r"(adj(?:usted)?[\W_]?(?:open|high|low|close)|adjusted|open|high|low|close|last|price|(?:quote[\W_]?)?volume|vol"
+    r"(adj(?:usted)?[\W_]?(?:open|high|low|close)|adjusted|open|high|low|close|last|(?:quote[\W_]?)?volume|vol"
     r"|(?:stock[\W_]?)?splits?|dividends?|capital[\W_]?gains|(?:number[\W_]?of[\W_]?)?trades|amount|turnover|vwap|mcap"
     r"|market[\W_]?cap|shares(?:[\W_]?outstanding)?|open[\W_]?interest|bid|ask|returns?|change|count)"
 )

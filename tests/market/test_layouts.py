@@ -107,7 +107,7 @@ def test_columns_that_count_or_repeat_the_date_are_no_stocks(read):
         ("Y,AAPL,Volume AAPL,Dollar Volume,X_turnover", "Y,AAPL"),
         ("Y,AAPL,Shares AAPL,AAPL Volume (USD),bid-AAPL", "Y,AAPL"),
         ("Y,AAPL,X_bid,X_ask,total trades", "Y,AAPL"),
-        ("Y,BTC price,BTC market cap,ETH trades,ETH price", "Y,BTC,ETH"),
+        ("Y,BTC price,BTC market cap,ETH trades,ETH price", "Y,BTC price,ETH price"),
         ("Y,NYSE:BID,ASK.DE,SPDR Gold Shares,SPX Total Return", "Y,NYSE:BID,ASK.DE,SPDR Gold Shares,SPX Total Return"),
     ],
 )
@@ -115,7 +115,7 @@ def test_columns_beside_prices_are_no_stocks(read, names, stocks):
     table = pd.concat([frame(seed=seed)["Close"] for seed in range(5)], axis=1).set_axis(names.split(","), axis=1)
     bars = read(table)
     assert bars.columns == tuple(stocks.split(","))
-    read_as_fields = {*bars.columns, "Volume AAPL", "AAPL Volume (USD)", "BTC price", "ETH price"}
+    read_as_fields = {*bars.columns, "Volume AAPL", "AAPL Volume (USD)"}
     left = [name for name in names.split(",") if name not in read_as_fields]
     assert [note.partition(": ")[2] for note in bars.notes if "no prices" in note] == (
         [", ".join(left)] if left else []
@@ -125,7 +125,7 @@ def test_columns_beside_prices_are_no_stocks(read, names, stocks):
 def test_weeks_days_and_columns_that_never_change_are_no_stocks(read):
     days = BARS.index
     others = {"week": days.isocalendar().week.to_numpy(), "day_of_year": days.day_of_year, "nth": days.day_of_year,
-              "label": 1.0, "quarters": days.quarter}  # fmt: skip
+              "label": 7.0, "quarters": days.quarter}  # fmt: skip
     bars = read(BARS[["Close"]].set_axis(["AAPL"], axis=1).assign(**others))
     assert bars.columns == ("AAPL",)
     assert "week, day_of_year, nth, label, quarters" in bars.notes[0]
@@ -139,7 +139,17 @@ def test_the_index_column_of_pandas_before_the_date(read):
 
 
 @pytest.mark.parametrize(
-    "names", ["LOW OPEN AAPL", "AAPL.US LOW.US", "LAST AAPL", "C V T", "600000 000001", "COIN LOW"]
+    "names",
+    [
+        "LOW OPEN AAPL",
+        "AAPL.US LOW.US",
+        "LAST AAPL",
+        "C V T",
+        "LOW V",
+        "ASK.L BID-USD CHANGE/USDT PRICE-USD",
+        "600000 000001",
+        "COIN LOW",
+    ],
 )
 def test_tickers_that_look_like_fields_are_stocks(read, names):
     table = pd.concat([frame(seed=seed)["Close"] for seed in range(len(names.split()))], axis=1)
