@@ -62,11 +62,8 @@ def _read_folder(folder: Path, date_format: str | None) -> Bars:
             raise DataError(f"{folder}: {other.name} and {path.name} are both of {_stem(path)}: remove or rename one")
         owners[_stem(path)] = path
     tickers = _tickers_of(files)
-    parts = [
-        _joined([path for path in files if tickers[path] == ticker], ticker, date_format)
-        for ticker in dict.fromkeys(tickers.values())
-    ]
-    notes = by_ticker({part.columns[0]: part.notes for part in parts})
+    parts = [_rows_of_one(path, tickers[path], date_format) for path in files]
+    notes = by_ticker({ticker: _notes_of(folder, ticker, parts) for ticker in dict.fromkeys(tickers.values())})
     notes += [f"{path.name} is no CSV or Parquet file: left out" for path in visible if path not in files]
     bars = bars_of([replace(part, notes=()) for part in parts], str(folder))
     return replace(bars, notes=(*notes, *bars.notes))
@@ -81,23 +78,20 @@ def _tickers_of(files: Sequence[Path]) -> dict[Path, str]:
     return short if joined else {path: _stem(path) for path in files}
 
 
-def _joined(files: Sequence[Path], ticker: str, date_format: str | None) -> Rows:
-    """The rows of the files of a ticker. Raises DataError where two files hold the same day."""
-    parts = [_rows_of_one(path, ticker, date_format) for path in files]
-    if len(parts) == 1:
-        return parts[0]
-    owners: dict[pd.Timestamp, Path] = {}
-    for path, part in zip(files, parts, strict=True):
+def _notes_of(folder: Path, ticker: str, parts: Sequence[Rows]) -> list[str]:
+    """The notes of the files of a ticker. Raises DataError where two of them hold the same day."""
+    own = [part for part in parts if part.columns == (ticker,)]
+    owners: dict[pd.Timestamp, str] = {}
+    for part in own if len(own) > 1 else ():
+        name = Path(part.source).name
         for day in part.frame["date"].unique():
             if other := owners.get(day):
                 raise DataError(
-                    f"{path.parent}: {other.name} and {path.name} both hold {day:%Y-%m-%d} of {ticker}: "
-                    "remove the day from one"
+                    f"{folder}: {other} and {name} both hold {day:%Y-%m-%d} of {ticker}: remove the day from one"
                 )
-        owners |= dict.fromkeys(part.frame["date"], path)
-    frame = pd.concat([part.frame for part in parts], ignore_index=True)
-    notes = dict.fromkeys(note for part in parts for note in part.notes)
-    return Rows(str(files[0].parent), (ticker,), frame, (f"joined from {len(files)} files", *notes))
+        owners |= dict.fromkeys(part.frame["date"], name)
+    joined = [f"joined from {len(own)} files"] if len(own) > 1 else []
+    return list(dict.fromkeys([*joined, *(note for part in own for note in part.notes)]))
 
 
 def _rows_of_one(path: Path, ticker: str, date_format: str | None) -> Rows:

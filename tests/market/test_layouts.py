@@ -242,6 +242,14 @@ def test_a_folder_with_a_file_a_month(read, tmp_path):
         read_bars(str(tmp_path / "f"), allow_pickle=False)
 
 
+def test_a_month_with_closes_only(read, tmp_path):
+    read(BARS[:21], "f/A-2014-01.csv")
+    read(BARS[21:][["Close"]], "f/A-2014-02.csv")
+    bars = read_bars(str(tmp_path / "f"), allow_pickle=False)
+    np.testing.assert_array_equal(bars.close[:, 0], BARS["Close"])
+    assert bars.notes == ("joined from 2 files", "some tickers have closes only: all are read as closes")
+
+
 def test_files_of_a_day_that_are_no_parts_keep_their_names(read, tmp_path):
     for name in ("A-2014-01-02", "B-2014-01-02"):
         read(BARS, f"f/{name}.csv")
