@@ -20,6 +20,7 @@ _ANY_COMMA = re.compile(r"\d,\d")
 _SPACED = r"(?<=\d)[\s'\u2019](?=\d{3}(?!\d))"
 _THOUSANDS = r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?"
 _EXCHANGED = str.maketrans(",.", ".,")
+_RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*(?::|/|-?\s*for\s*-?)\s*(\d*[1-9]\d*(?:\.\d+)?)", re.I)  # 4:1, 4-for-1
 _UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
 
@@ -61,6 +62,7 @@ def tickers_of(table: Table, at: int | None) -> pd.Series:
 def numbers_of(table: Table, at: int, place: Callable[[int], str], field: str) -> NDArray[np.float64]:
     """The numbers of column `at`, NaN where there is none: 1234.5, 1,234.5, 1.234,5, $1234.5; a volume may be 1.2M.
 
+    A split may be 4:1 or 4-for-1, new shares for old.
     Raises DataError for a text; `place(row)` says where that is, `field` what it should have been.
     """
     values = table.frame[at]
@@ -68,12 +70,20 @@ def numbers_of(table: Table, at: int, place: Callable[[int], str], field: str) -
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
     text = values.astype(str).str.strip()
     missing = missing_in(values)
+    if field == "splits":
+        text = text.map(_quotient, na_action="ignore")
     numbers = _numbers(text.where(~missing), table.comma, units=field == "volume")
     wrong = np.isnan(numbers) & ~missing
     if wrong.any():
         row = int(np.argmax(wrong))
         raise DataError(f"{table.source}: {place(row)}: {field} is '{str(values.iloc[row])[:60]}', not a number")
     return numbers
+
+
+def _quotient(text: str) -> str:
+    """A split written as a ratio as its number, else the text as it is."""
+    ratio = _RATIO.fullmatch(text)
+    return str(float(ratio[1]) / float(ratio[2])) if ratio else text
 
 
 def missing_in(values: pd.Series) -> NDArray[np.bool_]:

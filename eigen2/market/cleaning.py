@@ -91,7 +91,8 @@ def clean(bars: Bars, max_spike_pct: float, context: Collection[str] = ()) -> tu
     gaps = _inside_life(recorded) & ~recorded
     spikes = _spikes(kept, max_spike_pct)
     findings += findings_of_days(kept)
-    findings += per_column(kept, gaps, "day without a bar, inside the column's life: left missing")
+    missing = "day without a bar" if bar_unit(kept.dates) == "days" else "bar missing"
+    findings += per_column(kept, gaps, f"{missing}, inside the column's life: left missing")
     findings += splits_suspected(kept)
     findings += per_column(kept, spikes, f"move beyond {max_spike_pct:g} % from bar to bar: kept")
     findings += _lives(kept)

@@ -27,6 +27,9 @@ _MONTH_NAMED = re.compile(
     + _TIME,
     re.I,
 )
+_MONTH_ALONE = re.compile(r"(?P<year>(?:19|20)\d{2})[-/](?P<month>\d{1,2})")
+_EXCEL_SERIAL = re.compile(r"[2-5]\d{4}(?:\.\d+)?")  # days since 1900: those from 1954 to 2064
+_WORDS_OF_DATES = re.compile(r"[ap]m|utc|gmt|z|t|st|nd|rd|th|of|(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*", re.I)
 _EPOCH = re.compile(r"(?P<count>\d{9,19})(?:\.0*)?")
 _EPOCH_UNITS = {9: 1, 10: 1, 12: 10**3, 13: 10**3, 15: 10**6, 16: 10**6, 18: 10**9, 19: 10**9}  # digits: a second
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -93,8 +96,8 @@ def stamps_of(cells: pd.Series, source: str, date_format: str | None) -> Stamps:
     """The stamps of a column of dates.
 
     Read are 2004-01-31, 2004/01/31, 20040131, 31.01.2004, 31/01/2004, 01/31/2004, Jan 31, 2004, 31-Jan-2004, each
-    with or without a time, and seconds, milli-, micro- and nanoseconds since 1970; `date_format`, a form of
-    `strptime`, where it is given.
+    with or without a time, the months 2004-01 and Jan 2004 as their first day, and seconds, milli-, micro- and
+    nanoseconds since 1970; `date_format`, a form of `strptime`, where it is given.
     Raises DataError for anything else, and where day and month can't be told apart.
     """
     codes, texts = pd.factorize(_texts(cells))
@@ -103,7 +106,11 @@ def stamps_of(cells: pd.Series, source: str, date_format: str | None) -> Stamps:
     unread = next((at for at, stamp in enumerate(stamps) if stamp is None), None)
     if unread is not None:
         row = int(np.argmax(codes == unread))
-        why = f"is not a date; {HELP}" if date_format is None else f"does not fit data.date_format '{date_format}'"
+        why = (
+            _why_unread(str(texts[unread]), row)
+            if date_format is None
+            else (f"does not fit data.date_format '{date_format}'")
+        )
         raise DataError(f"{source}: '{str(texts[unread])[:60]}' in data row {row + 1} {why}")
     known = [stamp for stamp in stamps if stamp is not None]
     return Stamps(
@@ -113,10 +120,22 @@ def stamps_of(cells: pd.Series, source: str, date_format: str | None) -> Stamps:
     )
 
 
+def _why_unread(text: str, row: int) -> str:
+    """Why a text is not a date, and the remedy. Dates stand in the rows before it."""
+    if _EXCEL_SERIAL.fullmatch(text):
+        return "is the serial number that Excel gives to a day, not a date: save the dates as text, such as 2004-01-31"
+    words = [word for word in re.findall(r"[^\W\d_]+", text) if not _WORDS_OF_DATES.fullmatch(word)]
+    no_date = not re.search(r"\d", text) or any(word[:3].lower() not in _MONTHS for word in words)
+    if row and no_date:
+        return "is not a date, and the rows before it have one: remove this row if it is a footer, else write its date"
+    return f"is not a date; {HELP}"
+
+
 def _texts(cells: pd.Series) -> pd.Series:
     if cells.dtype.kind == "f" and cells.notna().all() and (cells % 1 == 0).all():
         cells = cells.astype("int64")
-    return cells.astype(str).fillna("").str.strip()
+    texts = cells.astype(str).fillna("").str.strip()
+    return texts.str.replace(r"^(\d+)\.0+$", r"\1", regex=True)  # 20140102.0, as pandas writes it beside a blank
 
 
 def _times(seconds: NDArray[np.int64]) -> str:
@@ -156,9 +175,14 @@ def _of_parts(text: str, day_first: bool) -> _Stamp | None:
     if found := _YEAR_LAST.fullmatch(text):
         day, month = (found["first"], found["other"]) if day_first else (found["other"], found["first"])
         return _timed(date(int(found["year"]), int(month), int(day)), found)
-    if (found := _MONTH_NAMED.fullmatch(text)) and bool(found["before"]) != bool(found["after"]):
-        year = int(found["year"]) + (0 if len(found["year"]) == 4 else 2000 if int(found["year"]) < 70 else 1900)
-        return _timed(date(year, _month(found["name"]), int(found["before"] or found["after"])), found)
+    if found := _MONTH_ALONE.fullmatch(text):
+        return _stamp_of(datetime(int(found["year"]), int(found["month"]), 1))
+    if found := _MONTH_NAMED.fullmatch(text):
+        day, whole = found["before"] or found["after"], len(found["year"]) == 4
+        if (found["before"] and found["after"]) or not (day or whole):
+            return None
+        year = int(found["year"]) + (0 if whole else 2000 if int(found["year"]) < 70 else 1900)
+        return _timed(date(year, _month(found["name"]), int(day or 1)), found)
     return None
 
 

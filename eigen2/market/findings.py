@@ -16,9 +16,12 @@ _LONG_GAP = 14  # days: the longest holidays of an exchange are shorter
 _LONG_IN_STEPS = 3  # as many median steps, where bars are not daily
 _FEW_COLUMNS = 25  # have a finding each
 _SEVEN_DAYS = 0.8  # an asset with bars on this share of the weekend days trades at weekends
-_RATIOS = np.array([n / d for n, d in ((3, 2), (2, 1), (5, 2), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (10, 1),
-                                       (15, 1), (20, 1), (25, 1), (50, 1))])  # fmt: skip
-_NEAR = 0.03  # how far a move may be from a split's ratio
+_RATIOS = np.array([n / d for n, d in ((6, 5), (5, 4), (4, 3), (3, 2), (5, 3), (2, 1), (7, 3), (5, 2), (3, 1), (4, 1),
+                                       (5, 1), (6, 1), (7, 1), (8, 1), (9, 1), (10, 1), (12, 1), (15, 1), (20, 1),
+                                       (25, 1), (30, 1), (40, 1), (50, 1), (100, 1))])  # fmt: skip
+_NEAR, _NEARER = 0.03, 0.02  # how far a move may be from a split's ratio, and from that of a small split
+_SMALL = np.log(1.4)  # a crash or a report moves prices as much as splits below this
+_ALONE = 1.8  # times the largest move that is none of a split: only such a move can be that of a small split
 _RARE = 8.0  # standard deviations of ordinary moves
 _TO_STD = 1.4826  # from the median of absolute moves
 
@@ -71,22 +74,29 @@ def splits_suspected(bars: Bars) -> list[Finding]:
         move = np.log(before / bars.close[days[1:], column])
         gap = np.log(before / bars.open[days[1:], column])  # as splits come, between a close and the next open
         ordinary = _TO_STD * np.median(np.abs(move)) if len(move) else 0.0
-        for at in np.flatnonzero(np.abs(gap) > max(_RARE * ordinary, np.log(_RATIOS[0]) - _NEAR)):
-            ratio = _ratio_near(float(gap[at]))
-            if ratio is not None:
-                what = f"move like that of a {ratio_text(ratio)} split, for which the prices are not adjusted: kept"
-                findings.append(Finding(bars.source, name, bars.dates[days[at + 1]], what, 1))
+        split = _ratios_near(gap)
+        largest = np.abs(move[split == 1]).max(initial=0.0)
+        least = np.where(np.abs(np.log(split)) < _SMALL, max(_RARE * ordinary, _ALONE * largest), _RARE * ordinary)
+        for at in np.flatnonzero((split != 1) & (np.abs(gap) > least)):
+            what = f"move like that of a {ratio_text(split[at])} split, for which the prices are not adjusted: kept"
+            findings.append(Finding(bars.source, name, bars.dates[days[at + 1]], what, 1))
     return findings
 
 
-def _ratio_near(gap: float) -> float | None:
-    """The split whose logarithm is near a gap. Shares are joined by whole numbers: 1-for-2, not 2-for-3."""
-    ratios = _RATIOS if gap > 0 else _RATIOS[_RATIOS % 1 == 0]
-    distance = np.abs(np.log(ratios) - abs(gap))
-    nearest = float(ratios[distance.argmin()])
-    if distance.min() > _NEAR:
-        return None
-    return nearest if gap > 0 else 1 / nearest
+def _ratios_near(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each gap, the split whose logarithm is near it, else 1.
+
+    Shares are joined by whole numbers: 1-for-2, not 2-for-3.
+    """
+    near = np.ones(len(gaps))
+    for ratio in _RATIOS:
+        for split in (ratio, 1 / ratio) if ratio % 1 == 0 else (ratio,):
+            distance = np.abs(gaps - np.log(split))
+            closer = (distance <= (_NEARER if abs(np.log(split)) < _SMALL else _NEAR)) & (
+                distance < np.abs(gaps - np.log(near))
+            )
+            near[closer] = split
+    return near
 
 
 def _gaps(bars: Bars) -> Iterator[Finding]:

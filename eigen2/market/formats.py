@@ -36,6 +36,7 @@ Fields = dict[str, dict[str, int]]  # of each ticker, the position of each field
 _LONGEST_NAME = 255  # letters, as of a file's name
 _SHOWN_OF_NAME = 40
 _ENOUGH_ROWS = 20  # to tell that a column counts, and is no price
+_JUMP, _RARE = 0.15, 10.0  # the least logarithm of a jump between prices of two tickers; in ordinary moves
 _KEYS = ["date", "second", "ticker"]
 
 
@@ -103,7 +104,7 @@ def _rows_of_long(table: Table, roles: dict[str, int]) -> Rows:
     stamps = dates_of(table, roles["date"])
     others = unread(table.header, roles.values())
     if "ticker" not in roles:
-        _refuse_hidden_ticker(table, stamps, others)
+        _refuse_hidden_ticker(table, stamps, others, roles.get("close", roles.get("adj_close", 0)))
     tickers = tickers_of(table, roles.get("ticker"))
 
     def place(row: int) -> str:
@@ -149,7 +150,7 @@ def _fields_of_wide(table: Table, date_at: int, stamps: Stamps) -> tuple[Fields,
     pairs = {at: pair for at, pair in pairs.items() if pair[1] in FIELDS and not _is_no_price(table, at, stamps)}
     fields = _by_ticker(table.source, pairs)
     fields = {ticker: own for ticker, own in fields.items() if {"close", "adj_close"} & set(own)}
-    words = [ticker for ticker, own in fields.items() if all(is_text(table.frame[at]) for at in own.values())]
+    words = [ticker for ticker, own in fields.items() if all(_is_no_series(table.frame[at]) for at in own.values())]
     if len(words) < len(fields):
         fields = {ticker: own for ticker, own in fields.items() if ticker not in words}
     read = {at for own in fields.values() for at in own.values()}
@@ -177,9 +178,23 @@ def _is_no_price(table: Table, at: int, stamps: Stamps) -> bool:
     numbers = values.to_numpy(dtype=np.float64)
     if (numbers % 1 != 0).any():
         return False
-    steps, days = np.diff(numbers), pd.DatetimeIndex(stamps.days)
+    steps = np.diff(numbers)
     counted = numbers.min() in (0, 1) and bool((steps == 1).all() or (steps == -1).all())
-    return counted or any(np.array_equal(numbers, part) for part in (days.year, days.month, days.day, days.day_of_week))
+    return counted or any(np.array_equal(numbers, part) for part in _parts_of(pd.DatetimeIndex(stamps.days)))
+
+
+def _parts_of(days: pd.DatetimeIndex) -> list[pd.Index | pd.Series]:
+    """What a column may repeat of its dates."""
+    of_year = days.day_of_year
+    weekdays = days.day_of_week, days.day_of_week + 1
+    weeks = days.isocalendar().week, (of_year - 1) // 7 + 1
+    return [days.year, days.quarter, days.month, days.day, of_year, *weekdays, *weeks]
+
+
+def _is_no_series(values: pd.Series) -> bool:
+    """Whether a column holds words, or one value over many rows."""
+    known = values.dropna()
+    return is_text(values) or (len(known) >= _ENOUGH_ROWS and known.nunique() == 1)
 
 
 def _rows_of_fields(table: Table, stamps: Stamps, fields: Fields) -> Rows:
@@ -240,7 +255,7 @@ def _on_exchange_days(stamps: Stamps, tickers: pd.Series) -> tuple[Stamps, tuple
     return replace(stamps, days=days), tuple(by_ticker(notes))
 
 
-def _refuse_hidden_ticker(table: Table, stamps: Stamps, others: Sequence[int]) -> None:
+def _refuse_hidden_ticker(table: Table, stamps: Stamps, others: Sequence[int], close_at: int) -> None:
     """Raise DataError where a column that has no role seems to hold tickers: two of them must not become one."""
     days = pd.Series(stamps.days)
     several = bool(days.duplicated().any()) and not stamps.seconds.any()
@@ -252,11 +267,26 @@ def _refuse_hidden_ticker(table: Table, stamps: Stamps, others: Sequence[int]) -
         ordered = rows.sort_values("day", kind="stable")["value"]
         blocks = int((ordered != ordered.shift()).sum())
         one_a_day = len(rows) > days.nunique() and len(rows) == len(table.frame.drop_duplicates())
-        if (several and one_a_day) or (not several and is_text(values) and blocks == values.nunique()):
+        in_blocks = not several and blocks == values.nunique()
+        # numbers in blocks may also be a year or a flag: prices of another ticker are elsewhere
+        if (several and one_a_day) or (in_blocks and (is_text(values) or _prices_jump(table, stamps, at, close_at))):
             raise DataError(
                 f"{table.source}: no ticker column recognised; is it `{table.header[at]}`? Then rename it `ticker`, "
                 "else remove it"
             )
+
+
+def _prices_jump(table: Table, stamps: Stamps, at: int, close_at: int) -> bool:
+    """Whether closes jump wherever the whole numbers of a column change."""
+    order = np.argsort(stamps.days, kind="stable")
+    values = table.frame[at].iloc[order]
+    if values.dtype.kind not in "iuf" or (values % 1 != 0).any():
+        return False
+    close = numbers_of(table, close_at, _place(table.stem, stamps), "close")[order]
+    with np.errstate(invalid="ignore", divide="ignore"):  # cleaning counts prices of zero
+        moves = np.abs(np.diff(np.log(close)))
+    change = np.diff(values.to_numpy(dtype=np.float64)) != 0
+    return bool((moves[change] > max(_JUMP, _RARE * np.nanmedian(moves))).all())
 
 
 def _check_names(source: str, columns: Sequence[str]) -> None:

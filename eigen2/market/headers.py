@@ -47,17 +47,23 @@ IGNORED = frozenset({
 NO_STOCK = IGNORED | {
     "marketcap", "turnover", "trades", "numberoftrades", "year", "weekday", "dayofweek", "quarter", "change",
     "changepct", "changepercent", "return", "returns", "currency", "exchange", "rownumber", "level0", "bid", "ask",
-    "vwap",
+    "vwap", "amount", "mcap", "shares", "sharesoutstanding", "dayofyear", "weekofyear",
+    "tradecount",
 }  # fmt: skip
 _MAYBE_CLOSE = ("last", "price", "settle", "settlement")  # closes, but beside names of tickers
 _UNNAMED = re.compile(r"unnamed:?\s*\d+(_level_\d+)?", re.I)
 _LETTERS = {"o", "h", "l", "c", "v"}  # fields only where they stand together: each is also a ticker
 _WORD = (
-    r"(adj(?:usted)?[\W_]?(?:open|high|low|close)|adjusted|open|high|low|close|last|volume|vol|(?:stock[\W_]?)?splits?"
-    r"|dividends?|capital[\W_]?gains)"
+    r"(adj(?:usted)?[\W_]?(?:open|high|low|close)|adjusted|open|high|low|close|last|(?:quote[\W_]?)?volume|vol"
+    r"|(?:stock[\W_]?)?splits?|dividends?|capital[\W_]?gains|(?:number[\W_]?of[\W_]?)?trades|amount|turnover|vwap|mcap"
+    r"|market[\W_]?cap|shares(?:[\W_]?outstanding)?|open[\W_]?interest|bid|ask|returns?|change|count)"
 )
+# also parts of names: NYSE:BID, SPDR Gold Shares; so they count only beside a column of the ticker before or behind
+_ALSO_NAMES = {"bid", "ask", "shares", "return", "returns", "change", "count"}
+# whole words run together with others: AvgVolume, BTCMarketCap
+_RUN_TOGETHER = ("volume", "marketcap", "turnover", "openinterest")
 _SIGNS = r"[\s._:|/-]+"
-_TRAILING = re.compile(rf"(?P<ticker>.+?){_SIGNS}(?P<field>{_WORD})", re.I)  # AAPL.Close
+_TRAILING = re.compile(rf"(?P<ticker>.+?){_SIGNS}(?P<field>{_WORD})(?:\s*\([^()]*\))?", re.I)  # AAPL.Close
 _LEADING = re.compile(rf"(?P<field>{_WORD}){_SIGNS}(?P<ticker>.+)", re.I)  # Close_AAPL
 _TUPLE = re.compile(r"\('([^']*)', '([^']*)'\)")  # a pair of names as pandas writes it: ('Close', 'AAPL')
 _SHOWN = 10  # names of a list that are shown
@@ -132,9 +138,14 @@ def pairs_of(names: Sequence[str]) -> list[tuple[str, str] | None]:
     """Of each name, the ticker and the field where it holds both: `AAPL.Close`, `Close_AAPL`, `('Close', 'AAPL')`.
 
     A price counts only where its ticker has a close, as a pair or as the column of that name: LOW.US is a ticker.
+    A name that can be read both ways is read as most of the header is. `AvgVolume` holds a field of no use.
     """
-    readings = [[_pair(name, pattern) for name in names] for pattern in (_TRAILING, _LEADING)]
-    return max((_owned(reading, names) for reading in readings), key=lambda pairs: len(pairs) - pairs.count(None))
+    readings = [_owned([_pair(name, pattern) for name in names], names) for pattern in (_TRAILING, _LEADING)]
+    usual, other = sorted(readings, key=lambda pairs: pairs.count(None))
+    return [
+        pair or second or ((name, "ignored") if plain(name).endswith(_RUN_TOGETHER) else None)
+        for name, pair, second in zip(names, usual, other, strict=True)
+    ]
 
 
 def refuse_unclosed(source: str, names: Sequence[str]) -> None:
@@ -181,9 +192,16 @@ def _pair(name: str, pattern: re.Pattern[str]) -> tuple[str, str] | None:
 
 
 def _word(text: str) -> str | None:
-    return field_of(text) or ("ignored" if plain(text) in IGNORED - {""} else None)
+    if field := field_of(text):
+        return field
+    word = plain(text)
+    return word if word in _ALSO_NAMES else "ignored" if word in NO_STOCK - {""} else None
 
 
 def _owned(pairs: Sequence[tuple[str, str] | None], names: Sequence[str]) -> list[tuple[str, str] | None]:
     closes = {pair[0] for pair in pairs if pair and pair[1] in ("close", "adj_close")} | set(names)
-    return [pair if pair and (pair[0] in closes or pair[1] not in PRICES) else None for pair in pairs]
+    bids, asks = ({pair[0] for pair in pairs if pair and pair[1] == side} for side in ("bid", "ask"))
+    uncertain = {*PRICES, *_ALSO_NAMES}
+    return [
+        pair if pair and (pair[0] in closes | (bids & asks) or pair[1] not in uncertain) else None for pair in pairs
+    ]

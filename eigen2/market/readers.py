@@ -1,6 +1,8 @@
 """Opening market files: CSV, compressed CSV, Parquet, a folder of them, and the embedded data."""
 
 import pickle
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -24,6 +26,7 @@ _TEXT = (".csv", ".txt")
 _PARQUET = (".parquet", ".pq")
 _PICKLE = (".pkl", ".pickle")
 _EXCEL = (".xlsx", ".xlsm", ".xls", ".ods")
+_MONTH_OR_DAY = re.compile(r"(?P<ticker>.+)[-_.](?:19|20)\d\d-(?:0[1-9]|1[0-2])(?:-\d\d)?")  # BTCUSDT-1d-2017-01
 _CELL = 8  # bytes of a number
 _BROKEN_PICKLE = (
     pickle.UnpicklingError, EOFError, ImportError, AttributeError, LookupError, ValueError, TypeError, OSError
@@ -31,7 +34,7 @@ _BROKEN_PICKLE = (
 
 
 def read_bars(source: str, allow_pickle: bool, date_format: str | None = None) -> Bars:
-    """The bars of `source`: `sp20` (embedded), a file, or a folder with one file a ticker.
+    """The bars of `source`: `sp20` (embedded), a file, or a folder with one file a ticker, or one a ticker and month.
 
     A file is recognised by its header names. Pickles are read only where `allow_pickle` is true. `date_format` is the
     form of all dates, as in `strptime`; none: they are recognised.
@@ -58,18 +61,43 @@ def _read_folder(folder: Path, date_format: str | None) -> Bars:
         if other := owners.get(_stem(path)):
             raise DataError(f"{folder}: {other.name} and {path.name} are both of {_stem(path)}: remove or rename one")
         owners[_stem(path)] = path
-    parts = [_rows_of_one(path, date_format) for path in files]
-    notes = by_ticker({part.columns[0]: part.notes for part in parts})
+    tickers = _tickers_of(files)
+    parts = [_rows_of_one(path, tickers[path], date_format) for path in files]
+    notes = by_ticker({ticker: _notes_of(folder, ticker, parts) for ticker in dict.fromkeys(tickers.values())})
     notes += [f"{path.name} is no CSV or Parquet file: left out" for path in visible if path not in files]
     bars = bars_of([replace(part, notes=()) for part in parts], str(folder))
     return replace(bars, notes=(*notes, *bars.notes))
 
 
-def _rows_of_one(path: Path, date_format: str | None) -> Rows:
+def _tickers_of(files: Sequence[Path]) -> dict[Path, str]:
+    """The ticker of each file: its stem; without a month or day at its end where several files then have one ticker."""
+    short = {
+        path: dated["ticker"] if (dated := _MONTH_OR_DAY.fullmatch(_stem(path))) else _stem(path) for path in files
+    }
+    joined = len(set(short.values())) < len(files)
+    return short if joined else {path: _stem(path) for path in files}
+
+
+def _notes_of(folder: Path, ticker: str, parts: Sequence[Rows]) -> list[str]:
+    """The notes of the files of a ticker. Raises DataError where two of them hold the same day."""
+    own = [part for part in parts if part.columns == (ticker,)]
+    owners: dict[pd.Timestamp, str] = {}
+    for part in own if len(own) > 1 else ():
+        name = Path(part.source).name
+        for day in part.frame["date"].unique():
+            if other := owners.get(day):
+                raise DataError(
+                    f"{folder}: {other} and {name} both hold {day:%Y-%m-%d} of {ticker}: remove the day from one"
+                )
+        owners |= dict.fromkeys(part.frame["date"], name)
+    joined = [f"joined from {len(own)} files"] if len(own) > 1 else []
+    return list(dict.fromkeys([*joined, *(note for part in own for note in part.notes)]))
+
+
+def _rows_of_one(path: Path, ticker: str, date_format: str | None) -> Rows:
     rows = rows_of(_table(path, allow_pickle=False, date_format=date_format))
     if len(rows.columns) > 1:
         raise DataError(f"{path}: has {len(rows.columns)} tickers; in a folder each file holds one")
-    ticker = _stem(path)
     return Rows(rows.source, (ticker,), rows.frame.assign(ticker=ticker), rows.notes)
 
 

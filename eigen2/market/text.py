@@ -36,7 +36,9 @@ _KLINES = (
 )  # fmt: skip
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?(e[-+]?\d+)?", re.I)
 _STAMP = re.compile(r"\d{13}|\d{16}")
-_DATE = re.compile(r"\d{4}[-/.]?\d{2}[-/.]?\d{2}.*|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}.*|\d{10}|\d{13}|\d{16}")
+_DATE = re.compile(
+    r"\d{4}[-/.]?\d{2}[-/.]?\d{2}.*|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}.*|\d{4}[-/]\d{2}|\d{10}|\d{13}|\d{16}"
+)
 
 
 class _Layout(NamedTuple):

@@ -46,6 +46,13 @@ def test_volumes_may_have_a_unit_and_prices_may_not():
         numbers("3K")
 
 
+def test_splits_may_be_ratios():
+    assert numbers("4:1", "3-for-2", "1/10", "7 for 1", "0", "2", field="splits") == [4, 1.5, 0.1, 7, 0, 2]
+    for text in ("4:0", "4:1:1"):
+        with pytest.raises(DataError, match=f"splits is '{text}', not a number"):
+            numbers(text, field="splits")
+
+
 @pytest.mark.parametrize("cells", [["1,2,3"], ["12,34.5"], ["1,5", "1.5"], ["True"], ["0x10"], ["1_000"], ["12 5"]])
 def test_what_is_no_number_is_refused(cells):
     with pytest.raises(DataError, match=f"m.csv: row 0: close is '{cells[0]}', not a number"):

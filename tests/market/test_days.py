@@ -33,12 +33,39 @@ def test_numbers_are_read_as_their_text():
 
 @pytest.mark.parametrize(
     "text",
-    ["2004-02-30", "2004-13-01", "31/31/2004", "2004-0102", "41641", "Foo 31, 2004", "31 Jan 31, 2004", "2004-01-31x",
-     "2004-01-31 25:00", "", "nan", "99999999999999"],
-)  # fmt: skip
-def test_what_is_no_date_is_refused_with_the_remedy(text):
+    ["2004-02-30", "2004-13-01", "31/31/2004", "2004-0102", "31 Jan 31, 2004", "2004-13", "99999999999999", "Jan 04"],
+)
+def test_other_forms_are_refused_with_the_remedy(text):
     with pytest.raises(DataError, match=r"m.csv: .* in data row 2 is not a date; name its form with --date-format"):
         days_of("2004-01-30", text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Source: Yahoo", "Total", "", "nan", "as of 2024-01-05", "2004-01-31x", "Foo 31, 2004"]
+)
+def test_a_row_without_a_date_after_dates_is_to_be_removed(text):
+    with pytest.raises(
+        DataError, match="in data row 2 is not a date, and the rows before it have one: remove this row"
+    ):
+        days_of("2004-01-30", text)
+    with pytest.raises(DataError, match="in data row 1 is not a date; name its form"):
+        days_of(text)
+
+
+@pytest.mark.parametrize("text", ["41641", "41641.0", "41641.5"])
+def test_a_serial_number_of_excel_is_refused_with_the_remedy(text):
+    with pytest.raises(DataError, match="is the serial number that Excel gives to a day, not a date: save the dates"):
+        days_of(text)
+
+
+@pytest.mark.parametrize("text", ["1990-01", "1990/1", "Jan 1990", "January-1990"])
+def test_a_month_is_its_first_day(text):
+    assert days_of(text) == ["1990-01-01"]
+    assert days_of("1990-01", date_format="%Y-%m") == ["1990-01-01"]
+
+
+def test_days_that_pandas_wrote_as_decimals():
+    assert days_of("20140102.0", "1388620800.0") == ["2014-01-02", "2014-01-02"]
 
 
 def test_a_number_beyond_12_tells_day_from_month():

@@ -6,6 +6,7 @@ import pytest
 
 from eigen2.market.bars import Bars
 from eigen2.market.cleaning import clean
+from eigen2.market.readers import read_bars
 
 NAN = np.nan
 
@@ -30,6 +31,14 @@ def test_bars_that_are_not_daily(step, days):
     assert findings(bars_on(dates)) == [
         f"m.csv: the median step between bars is {days} days: what rules, splits and reports call days are bars"
     ]
+
+
+def test_a_missing_bar_of_weeks_is_no_missing_day():
+    weeks = pd.date_range("2014-01-01", periods=20, freq="W-FRI").to_numpy(dtype="datetime64[D]")
+    column = walk(20)
+    column[7] = NAN
+    what = f"m.csv: B: bar missing, inside the column's life: left missing on {weeks[7]}"
+    assert what in findings(bars_on(weeks, walk(20, 1), column))
 
 
 @pytest.mark.parametrize("step", ["B", "D"])
@@ -76,7 +85,11 @@ def test_many_columns_at_weekends_are_one_finding():
     assert weekends == ["m.csv: bar at a weekend, in 30 of 31 columns: kept (240 times), first on 2018-01-06"]
 
 
-@pytest.mark.parametrize(("factor", "ratio"), [(2, "2-for-1"), (1.5, "3-for-2"), (7, "7-for-1"), (0.1, "1-for-10")])
+@pytest.mark.parametrize(("factor", "ratio"), [
+    (2, "2-for-1"), (1.5, "3-for-2"), (7, "7-for-1"), (0.1, "1-for-10"), (7 / 3, "7-for-3"), (1.25, "5-for-4"),
+    (4 / 3, "4-for-3"), (1.2, "6-for-5"), (5 / 3, "5-for-3"), (9, "9-for-1"), (12, "12-for-1"), (30, "30-for-1"),
+    (1 / 40, "1-for-40"), (100, "100-for-1"),
+])  # fmt: skip
 def test_moves_like_those_of_splits(factor, ratio):
     close = walk(100)
     close[:50] *= factor
@@ -85,12 +98,21 @@ def test_moves_like_those_of_splits(factor, ratio):
     assert what in findings(bars_on(days, close))
 
 
-@pytest.mark.parametrize("factor", [1.2, 0.66, 1.7])
+@pytest.mark.parametrize("factor", [1.15, 0.66, 1.8])
 def test_other_moves_are_not_taken_for_splits(factor):
     close = walk(100)
     close[:50] *= factor
     days = pd.bdate_range("2018-01-01", periods=100).to_numpy(dtype="datetime64[D]")
     assert not any("split" in found for found in findings(bars_on(days, close)))
+
+
+def test_crashes_are_not_taken_for_small_splits():
+    close = walk(300)
+    close[:100] *= 1.25
+    close[200:] *= 0.87
+    days = pd.bdate_range("2018-01-01", periods=300).to_numpy(dtype="datetime64[D]")
+    assert not any("split" in found for found in findings(bars_on(days, close)))
+    assert not any("split" in str(found) for found in clean(read_bars("sp20", False), 60.0)[1].findings)
 
 
 def test_wild_moves_are_not_taken_for_splits():

@@ -98,6 +98,39 @@ def test_columns_that_count_or_repeat_the_date_are_no_stocks(read):
     assert "Unnamed: 0, one without a name, n, year, month, dow, currency, vwap" in bars.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("names", "stocks"),
+    [
+        ("Y,ETH,BTC market cap,BTC trades,BTC", "Y,ETH,BTC"),
+        ("Y,ETH-USD,ETH-USD_trades,ETH-USD_amount,AvgVolume", "Y,ETH-USD"),
+        ("Y,AAPL,AAPL_bid,AAPL_ask,AAPL_shares", "Y,AAPL"),
+        ("Y,AAPL,Volume AAPL,Dollar Volume,X_turnover", "Y,AAPL"),
+        ("Y,AAPL,Shares AAPL,AAPL Volume (USD),bid-AAPL", "Y,AAPL"),
+        ("Y,AAPL,X_bid,X_ask,total trades", "Y,AAPL"),
+        ("Y,BTC price,BTC market cap,ETH trades,ETH price", "Y,BTC price,ETH price"),
+        ("Y,NYSE:BID,ASK.DE,SPDR Gold Shares,SPX Total Return", "Y,NYSE:BID,ASK.DE,SPDR Gold Shares,SPX Total Return"),
+    ],
+)
+def test_columns_beside_prices_are_no_stocks(read, names, stocks):
+    table = pd.concat([frame(seed=seed)["Close"] for seed in range(5)], axis=1).set_axis(names.split(","), axis=1)
+    bars = read(table)
+    assert bars.columns == tuple(stocks.split(","))
+    read_as_fields = {*bars.columns, "Volume AAPL", "AAPL Volume (USD)"}
+    left = [name for name in names.split(",") if name not in read_as_fields]
+    assert [note.partition(": ")[2] for note in bars.notes if "no prices" in note] == (
+        [", ".join(left)] if left else []
+    )
+
+
+def test_weeks_days_and_columns_that_never_change_are_no_stocks(read):
+    days = BARS.index
+    others = {"week": days.isocalendar().week.to_numpy(), "day_of_year": days.day_of_year, "nth": days.day_of_year,
+              "label": 7.0, "quarters": days.quarter}  # fmt: skip
+    bars = read(BARS[["Close"]].set_axis(["AAPL"], axis=1).assign(**others))
+    assert bars.columns == ("AAPL",)
+    assert "week, day_of_year, nth, label, quarters" in bars.notes[0]
+
+
 def test_the_index_column_of_pandas_before_the_date(read):
     wide = pd.DataFrame({"AAPL": BARS["Close"], "MSFT": BARS["Open"]}).reset_index()
     bars = read(wide.reset_index(names="Unnamed: 0"))
@@ -106,7 +139,17 @@ def test_the_index_column_of_pandas_before_the_date(read):
 
 
 @pytest.mark.parametrize(
-    "names", ["LOW OPEN AAPL", "AAPL.US LOW.US", "LAST AAPL", "C V T", "600000 000001", "COIN LOW"]
+    "names",
+    [
+        "LOW OPEN AAPL",
+        "AAPL.US LOW.US",
+        "LAST AAPL",
+        "C V T",
+        "LOW V",
+        "ASK.L BID-USD CHANGE/USDT PRICE-USD",
+        "600000 000001",
+        "COIN LOW",
+    ],
 )
 def test_tickers_that_look_like_fields_are_stocks(read, names):
     table = pd.concat([frame(seed=seed)["Close"] for seed in range(len(names.split()))], axis=1)
@@ -156,6 +199,20 @@ def test_two_tickers_are_never_joined_into_one(read):
     assert said in refusal(read, one_after_the_other)
 
 
+def test_tickers_as_numbers_one_after_the_other_are_never_joined(read):
+    one_after_the_other = pd.concat([BARS[:30], BARS[30:] * 3]).assign(foo=[1] * 30 + [2] * 30)
+    said = "no ticker column recognised; is it `foo`? Then rename it `ticker`, else remove it"
+    assert said in refusal(read, one_after_the_other)
+    assert said in refusal(read, one_after_the_other[::-1])
+
+
+def test_numbers_of_one_asset_are_not_taken_for_tickers(read):
+    others = BARS.assign(flag=[0] * 30 + [1] * 30, one=1, month=BARS.index.month, rate=[0.5] * 20 + [0.75] * 40)
+    one(read(others), "m", BARS)
+    jump = pd.concat([BARS[:20] * 3, BARS[20:]])
+    one(read(jump.assign(flag=[0] * 30 + [1] * 30, n=range(0, 600, 10))), "m", jump)
+
+
 def test_columns_of_one_asset_are_not_taken_for_tickers(read):
     weekdays = BARS.assign(weekday=BARS.index.day_name(), currency="USD", regime=["up", "down", "up"] * 20)
     bars = read(weekdays)
@@ -168,6 +225,35 @@ def test_a_folder_holds_each_ticker_once(read, tmp_path):
     (tmp_path / "f" / "AAPL.csv.gz").write_bytes(gzip.compress((tmp_path / "f" / "AAPL.csv").read_bytes()))
     with pytest.raises(DataError, match=r"AAPL.csv and AAPL.csv.gz are both of AAPL: remove or rename one"):
         read_bars(str(tmp_path / "f"), allow_pickle=False)
+
+
+def test_a_folder_with_a_file_a_month(read, tmp_path):
+    for ticker, table in (("BTC-1d", BARS), ("ETH-1d", frame(seed=1))):
+        read(table[:21], f"f/{ticker}-2014-01.csv")
+        read(table[21:], f"f/{ticker}-2014-02.csv")
+    read(frame(seed=2), "f/SOL-1d-2014-01-02.csv")
+    bars = read_bars(str(tmp_path / "f"), allow_pickle=False)
+    assert bars.columns == ("BTC-1d", "ETH-1d", "SOL-1d")
+    np.testing.assert_array_equal(bars.close[:, 0], BARS["Close"])
+    assert "joined from 2 files (BTC-1d, ETH-1d)" in bars.notes
+    read(BARS[20:], "f/BTC-1d-2014-02.csv")
+    said = f"BTC-1d-2014-01.csv and BTC-1d-2014-02.csv both hold {BARS.index[20]:%Y-%m-%d} of BTC-1d: remove the day"
+    with pytest.raises(DataError, match=said):
+        read_bars(str(tmp_path / "f"), allow_pickle=False)
+
+
+def test_a_month_with_closes_only(read, tmp_path):
+    read(BARS[:21], "f/A-2014-01.csv")
+    read(BARS[21:][["Close"]], "f/A-2014-02.csv")
+    bars = read_bars(str(tmp_path / "f"), allow_pickle=False)
+    np.testing.assert_array_equal(bars.close[:, 0], BARS["Close"])
+    assert bars.notes == ("joined from 2 files", "some tickers have closes only: all are read as closes")
+
+
+def test_files_of_a_day_that_are_no_parts_keep_their_names(read, tmp_path):
+    for name in ("A-2014-01-02", "B-2014-01-02"):
+        read(BARS, f"f/{name}.csv")
+    assert read_bars(str(tmp_path / "f"), allow_pickle=False).columns == ("A-2014-01-02", "B-2014-01-02")
 
 
 def test_a_folder_of_parquet_files(tmp_path):

@@ -111,6 +111,8 @@ def test_another_file_without_a_header_is_refused(tmp_path):
     assert "has no header; add a first line with names, such as date,open,high,low,close,volume" in refusal(
         tmp_path / "m.csv"
     )
+    (tmp_path / "months.csv").write_text("2004-01,1.5\n2004-02,1.6\n")
+    assert "has no header" in refusal(tmp_path / "months.csv")
 
 
 def test_the_row_with_too_many_cells_is_named(tmp_path):
