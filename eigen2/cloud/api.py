@@ -15,7 +15,7 @@ from urllib.parse import quote
 import requests
 
 from eigen2.cloud.places import api_key
-from eigen2.cloud.pod import Pod
+from eigen2.cloud.pod import Pod, is_price
 from eigen2.errors import Eigen2Error
 
 DEFAULT_BASE = "https://api.runpod.io/v2"
@@ -47,6 +47,7 @@ REASONS: Mapping[int, tuple[Reason, str]] = {
     408: ("server", "RunPod gave up waiting; try again later"),
     409: ("conflict", "its state does not allow this now"),
     422: ("contract", "the request breaks the API's contract"),
+    451: ("rule or capacity", "a law forbids this here"),
     429: ("rate limit", "too many requests; other programs share the account's limit"),
 }
 
@@ -54,11 +55,11 @@ logger = logging.getLogger("eigen2")
 
 
 class RefusedError(Eigen2Error):
-    """RunPod did not do what it was asked; `reason` says why, the message what to do."""
+    """RunPod did not do what it was asked; `reason` says why, the message what to do. status: of its answer, if any."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, message: str, status: int | None = None) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.status = reason, status
 
     @property
     def passing(self) -> bool:
@@ -162,7 +163,7 @@ class RunPod:
         prices = {
             gpu.get("id"): (gpu.get("price") or {}).get(cloud.lower()) for gpu in self._list("/catalog/gpus", "gpus")
         }
-        return {gpu: float(price) for gpu, price in prices.items() if gpu and price}
+        return {gpu: float(price) for gpu, price in prices.items() if gpu and is_price(price) and price > 0}
 
     def _look_for(self, name: str, refusal: RefusedError) -> Pod:
         """The pod of a request whose answer got lost; the list may take a while to show it."""
@@ -249,7 +250,7 @@ def _refusal(what: str, response: requests.Response) -> RefusedError:
     reason, advice = REASONS.get(status, ("server", "RunPod has trouble; try again later"))
     if status not in REASONS and status < SERVER_TROUBLE_FROM:
         reason, advice = "contract", "the API does not know this call"
-    return RefusedError(reason, f"{what}: {status} {_detail(response)}; {advice}")
+    return RefusedError(reason, f"{what}: {status} {_detail(response)}; {advice}", status)
 
 
 def _detail(response: requests.Response) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from pydantic import TypeAdapter
 
@@ -145,10 +145,15 @@ def _part(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _price(cost: Any, status: str, label: Label | None) -> float | None:
     """What RunPod says; where it names no price for a pod that is there, the catalogue's price when it was rented."""
-    told = float(cost) if isinstance(cost, int | float) and math.isfinite(cost) else None
+    told = float(cost) if is_price(cost) else None
     if told is not None and (told > 0 or status in ENDED):
-        return max(told, 0.0)
+        return told
     return label.usd_per_hour if label else None
+
+
+def is_price(found: Any) -> TypeGuard[float]:
+    """Whether an amount of USD can be counted with; nan would make every comparison with a ceiling or budget false."""
+    return isinstance(found, int | float) and math.isfinite(found) and found >= 0
 
 
 def _time(text: Any) -> datetime | None:

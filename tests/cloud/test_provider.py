@@ -204,6 +204,14 @@ def test_a_gpu_type_without_a_price_is_passed_over(home: Path, account: FakeRunP
         rent(provider(), WORKER)
 
 
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), -0.39])
+def test_a_catalogue_price_that_is_no_amount_is_none(home: Path, account: FakeRunPod, price: float) -> None:
+    account.prices["NVIDIA L4"] = price
+    with pytest.raises(NodeLaunchException, match="names no price of it in SECURE"):
+        rent(provider(), gpu_types=["NVIDIA L4"])
+    assert bodies(account) == []
+
+
 @pytest.mark.parametrize("field", ["cost", "createdAt", "gpu", "ssh", "globalNetworking", "name"])
 def test_a_pod_with_a_null_is_listed_counted_and_ended(
     home: Path, account: FakeRunPod, impatient: None, monkeypatch: pytest.MonkeyPatch, field: str
@@ -220,8 +228,9 @@ def test_a_pod_with_a_null_is_listed_counted_and_ended(
     assert account.pods == {}
 
 
-def test_a_conflict_is_tried_elsewhere(home: Path, account: FakeRunPod) -> None:
-    account.faults.append(Fault("POST", "/v2/pods", 409))
+@pytest.mark.parametrize("status", [404, 405, 409, 410, 418, 451])
+def test_a_refusal_in_one_place_is_tried_elsewhere(home: Path, account: FakeRunPod, status: int) -> None:
+    account.faults.append(Fault("POST", "/v2/pods", status))
     assert account.pods[rent(provider())].body["gpu"]["id"] == "NVIDIA A40"
 
 
