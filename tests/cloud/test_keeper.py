@@ -91,6 +91,38 @@ def test_a_command_that_cannot_be_started_leaves_no_cluster(
     assert f"eigen2: {command} can't be started: " in capfd.readouterr().err
 
 
+UNREADABLE = [
+    ["--max-cost", "abc", "--", "true"],
+    ["--max-cost=abc", "--", "true"],
+    ["--max-cost", "--", "true"],
+    ["--max-hours", "1", "--grace", "soon", "--", "true"],
+    ["--max-hours", "1", "--unknown", "--", "true"],
+    ["--max-hours", "1", "--"],
+    ["--max-hours", "1"],
+]
+
+
+@pytest.mark.parametrize("words", UNREADABLE, ids=" ".join)
+def test_a_budget_whose_words_cannot_be_read_leaves_no_cluster(
+    account: FakeRunPod, pods: Pods, words: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        keeper.main([*WHOSE, *words])
+    assert caught.value.code == 2
+    assert account.pods == {}
+
+
+@pytest.mark.parametrize(
+    "words", [["--grace", "soon", "--", "true"], ["--"], ["--unknown", "--", "x", "--max-cost", "5"]]
+)
+def test_without_a_budget_words_that_cannot_be_read_leave_the_cluster(
+    account: FakeRunPod, pods: Pods, words: list[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        keeper.main([*WHOSE, *words])
+    assert len(account.pods) == 3
+
+
 def test_an_error_that_nobody_thought_of_leaves_no_cluster(
     account: FakeRunPod, pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +135,14 @@ def test_an_error_that_nobody_thought_of_leaves_no_cluster(
     assert account.pods == {}
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}', '{"a": {"since": 1}}', "\x00"])
+def stay(usd: str, usd_per_hour: str = "0", seen: str = "0") -> str:
+    return f'{{"a": {{"usd": {usd}, "age_s": 0, "usd_per_hour": {usd_per_hour}, "seen": {seen}, "gone": true}}}}'
+
+
+NOT_AMOUNTS = [stay("NaN"), stay("-99"), stay("-Infinity"), stay("0", "NaN"), stay("0", "-9"), stay("0", "0", "NaN")]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}', '{"a": {"since": 1}}', "\x00", *NOT_AMOUNTS])
 def test_a_damaged_ledger_keeps_no_budget_from_being_kept(
     home: Path, account: FakeRunPod, pods: Pods, content: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
