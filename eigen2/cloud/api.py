@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import requests
 
+from eigen2.cloud.known import KnownPods
 from eigen2.cloud.places import api_key
-from eigen2.cloud.pod import Pod, is_price
+from eigen2.cloud.pod import LABEL, Label, Pod, is_price
 from eigen2.errors import Eigen2Error
 
 DEFAULT_BASE = "https://api.runpod.io/v2"
@@ -105,6 +106,7 @@ class RunPod:
         self._base = base.rstrip("/")
         self._deadline_s = deadline_s
         self.sleep, self.clock = sleep, clock
+        self._known = KnownPods()
         self._dated: tuple[datetime, float] | None = None  # RunPod's time, and ours when we heard it
 
     @classmethod
@@ -124,18 +126,21 @@ class RunPod:
         return date + timedelta(seconds=self.clock() - heard)
 
     def pods(self) -> list[Pod]:
-        """All pods of the account. An entry that can't be a pod is told of and left out."""
+        """All pods of the account, with what this machine knows of them where the answer leaves it out.
+
+        An entry that can't be a pod is told of and left out.
+        """
         listed = self._list("/pods", "pods")
         read = [(found, Pod.from_json(found)) for found in listed]
         for found, pod in read:
             if pod is None:
                 logger.warning("RunPod's list of pods has an entry without a usable id: %.200r", found)
-        return [pod for _, pod in read if pod is not None]
+        return self._known.complete([pod for _, pod in read if pod is not None])
 
     def pod(self, pod_id: str) -> Pod:
         """One pod. Raises RefusedError("absent") if it is gone."""
         path = f"/pods/{quote(pod_id, safe='')}"
-        return _pod_in(self._call("GET", path), f"GET {path}")
+        return self._known.complete([_pod_in(self._call("GET", path), f"GET {path}")])[0]
 
     def create(self, body: Mapping[str, Any]) -> Pod:
         """Rent a pod, whose name no other request has had.
@@ -143,8 +148,10 @@ class RunPod:
         The request is sent once. Where its answer gets lost, the pod is looked for by its name for LISTED_S. Raises
         LostAnswerError if it is not found: it may be rented all the same.
         """
+        if label := Label.decode(str(body.get("env", {}).get(LABEL) or "")):
+            self._known.expect(str(body["name"]), label)
         try:
-            return _pod_in(self._call("POST", "/pods", body), "POST /pods")
+            return self._known.complete([_pod_in(self._call("POST", "/pods", body), "POST /pods")])[0]
         except RefusedError as refusal:
             if refusal.reason not in ("server", "network"):
                 raise

@@ -14,6 +14,7 @@ LABEL = "EIGEN2_POD"  # base64 of JSON: RunPod's start script quotes naively
 ENDED = ("EXITED", "ERROR", "TERMINATED")
 KIND = "ray-node-type"
 NO_OWNER = "unknown"  # of a pod that was rented before pods had owners
+NAMED = re.compile(r"ray-(?P<cluster>.+)-[a-z]+-[0-9a-f]{8}-[0-9]+")  # as eigen2.cloud.hunt names pods
 POD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")  # it becomes part of addresses and of SSH's commands
 
 
@@ -65,7 +66,7 @@ class Pod:
 
     usd_per_hour: what it costs now; None where nobody says. created: None where RunPod does not say. ssh: public (host,
     port) of its SSH server; it changes with every restart. private_ip: its address among the account's pods. label:
-    None on pods of others.
+    None on pods of others. was_ready: whether this machine knows that one could log in at some time.
     """
 
     id: str
@@ -77,6 +78,7 @@ class Pod:
     ssh: tuple[str, int] | None = None
     private_ip: str | None = None
     label: Label | None = None
+    was_ready: bool = False
 
     @classmethod
     def from_json(cls, found: Any) -> "Pod | None":
@@ -102,6 +104,12 @@ class Pod:
     def cluster(self) -> ClusterId | None:
         """The cluster it was rented for; None for pods of others."""
         return ClusterId(self.label.owner, self.label.cluster) if self.label else None
+
+    @property
+    def ownerless_cluster(self) -> str | None:
+        """The cluster that it must belong to by its name, where nobody knows the owner; None for all other pods."""
+        named = NAMED.fullmatch(self.name)
+        return named["cluster"] if named and self.label is None and self.status != "TERMINATED" else None
 
     @property
     def tags(self) -> Mapping[str, str]:

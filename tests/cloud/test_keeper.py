@@ -9,6 +9,7 @@ import pytest
 from eigen2.cloud import keeper
 from eigen2.cloud.api import LISTED_S, RunPod
 from eigen2.cloud.cost import Budget, Ledger
+from eigen2.cloud.known import KnownPods
 from eigen2.cloud.pod import ClusterId
 from eigen2.cloud.reservations import Reservations, renting
 from eigen2.cloud.teardown import Patience, Teardown
@@ -209,6 +210,43 @@ def test_a_key_that_may_end_nothing_is_told(account: FakeRunPod, pods: Pods, cap
     account.faults.append(Fault("GET", "/v2/pods", 401, times=9999))
     assert keeper.main([*WHOSE, "--max-hours", "1", "--", *python("")]) == 1
     assert "cluster demo is left and still paid for: RunPod: GET /pods: 401" in capfd.readouterr().err
+
+
+def without_env(account: FakeRunPod, pods: list[str]) -> None:
+    for pod in pods:
+        account.pods[pod].shown = {"env": None}
+    RunPod.from_environment()._known = KnownPods()
+
+
+def test_pods_that_this_machine_knows_are_ended_without_their_env(account: FakeRunPod, pods: Pods) -> None:
+    head, workers = pods
+    without_env(account, [head, *workers])
+    assert keeper.main([*WHOSE, "--max-hours", "5", "--", *python("")]) == 0
+    assert ended(account) == [*workers, head]
+    assert account.pods == {}
+
+
+def test_pods_whose_owner_is_not_known_are_named_and_left(
+    home: Path, account: FakeRunPod, pods: Pods, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, workers = pods
+    (home / ".eigen2/pods.json").unlink()
+    without_env(account, workers)
+    assert keeper.main([*WHOSE, "--max-hours", "5", "--", *python("")]) == 1
+    assert list(account.pods) == workers
+    told = capfd.readouterr().err
+    for pod in workers:
+        assert f"eigen2: pod {pod} ({account.pods[pod].body['name']}) is left and still paid for: " in told
+
+
+def test_the_ledger_counts_pods_without_their_env(home: Path, account: FakeRunPod, pods: Pods) -> None:
+    head, workers = pods
+    without_env(account, [head, *workers])
+    for pod in account.pods.values():
+        pod.created -= 3600
+    ledger = Ledger(home / ".eigen2/cost.json")
+    keeper.look_at_cost(RunPod.from_environment(), CLUSTER, ledger)
+    assert ledger.usd() == pytest.approx(3 * 0.39, abs=0.1)
 
 
 def test_what_another_owner_has_rented_is_left_alone(account: FakeRunPod, pods: Pods) -> None:
