@@ -19,7 +19,7 @@ from eigen2.cloud.jobs import check_results_survive, entrypoint, jobs_of
 from eigen2.cloud.link import DASHBOARD_PORT, Cluster, Head
 from eigen2.cloud.places import AUTH_TOKEN, owner
 from eigen2.cloud.pod import ClusterId, Pod
-from eigen2.cloud.teardown import Patience, end_cluster
+from eigen2.cloud.teardown import Patience, end_cluster, ownerless
 from eigen2.config import RunConfig
 from eigen2.errors import ConfigError, RunError
 from eigen2.tracking.progress import duration
@@ -52,32 +52,42 @@ def _list(args: argparse.Namespace) -> int:
     shown = all_ if args.all else mine
     if shown or not all_:
         _show(shown, api.now(), args.all)
-    if len(mine) < len(all_) and not args.all:
-        others = _counted(len(all_) - len(mine))
-        console.print(f"{others} of other owners: `eigen2 cloud list --all` shows them", highlight=False)
+    unknown = [pod for pod in all_ if pod.cluster is None]
+    if (others := len(all_) - len(mine) - len(unknown)) and not args.all:
+        console.print(f"{_counted(others)} of other owners: `eigen2 cloud list --all` shows them", highlight=False)
+    _say([ownerless(pod) for pod in unknown], console)
     return 0
 
 
 def _sweep_up(args: argparse.Namespace) -> int:
     api, console, whose = RunPod.from_environment(), Console(), args.owner or owner()
-    found = rented_by_us(api, whose, args.name)
+    all_ = rented_by_us(api, name=args.name)
+    found = [pod for pod in all_ if pod.cluster and pod.cluster.owner == whose]
+    clusters = sorted({pod.cluster for pod in found if pod.cluster})
+    swept = {cluster.name for cluster in clusters}  # its teardown names what it leaves
+    unknown = [ownerless(pod) for pod in all_ if pod.cluster is None and pod.ownerless_cluster not in swept]
     _show(found, api.now(), args.owner is not None)
+    _say(unknown, console)
     if not found:
-        return 0
+        return int(bool(unknown))
     if not args.yes and not _agreed(console, f"End {_counted(len(found))}, with all that is on their disks?"):
         console.print("nothing was ended")
         return 1
-    left = [_end(api, cluster, console) for cluster in sorted({pod.cluster for pod in found if pod.cluster})]
-    return int(any(left))
+    left = [_end(api, cluster, console) for cluster in clusters]
+    return int(any(left) or bool(unknown))
 
 
 def _end(api: RunPod, cluster: ClusterId, console: Console) -> list[str]:
     """End a cluster's pods; returns and says what is left."""
     teardown = end_cluster(api, cluster, Patience())
     console.print(f"cluster {cluster.name}: ended {_counted(len(teardown.ended))}", highlight=False)
-    for sentence in teardown.left():
-        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    _say(teardown.left(), console)
     return teardown.left()
+
+
+def _say(sentences: Sequence[str], console: Console) -> None:
+    for sentence in sentences:
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 def _submit(args: argparse.Namespace) -> int:
@@ -153,7 +163,7 @@ def _show(pods: Sequence[Pod], now: datetime, owners: bool) -> None:
         "pod", *(["owner"] if owners else []), "cluster", "kind", "status", "GPU", "age", "USD/h", "USD", box=None
     )
     for pod in pods:
-        whose = pod.cluster or ClusterId("?", "?")
+        whose = pod.cluster or ClusterId("?", pod.ownerless_cluster or "?")
         age_s = pod.age_s(now)
         figures = ["?" if age_s is None else duration(age_s), _usd(pod.usd_per_hour), _usd(pod.usd(now))]
         whose_names = [*whose] if owners else [whose.name]

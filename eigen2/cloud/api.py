@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import requests
 
+from eigen2.cloud.known import KnownPods
 from eigen2.cloud.places import api_key
-from eigen2.cloud.pod import Pod
+from eigen2.cloud.pod import LABEL, Label, Pod, is_price
 from eigen2.errors import Eigen2Error
 
 DEFAULT_BASE = "https://api.runpod.io/v2"
@@ -47,6 +48,7 @@ REASONS: Mapping[int, tuple[Reason, str]] = {
     408: ("server", "RunPod gave up waiting; try again later"),
     409: ("conflict", "its state does not allow this now"),
     422: ("contract", "the request breaks the API's contract"),
+    451: ("rule or capacity", "a law forbids this here"),
     429: ("rate limit", "too many requests; other programs share the account's limit"),
 }
 
@@ -54,11 +56,11 @@ logger = logging.getLogger("eigen2")
 
 
 class RefusedError(Eigen2Error):
-    """RunPod did not do what it was asked; `reason` says why, the message what to do."""
+    """RunPod did not do what it was asked; `reason` says why, the message what to do. status: of its answer, if any."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, message: str, status: int | None = None) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.status = reason, status
 
     @property
     def passing(self) -> bool:
@@ -104,6 +106,7 @@ class RunPod:
         self._base = base.rstrip("/")
         self._deadline_s = deadline_s
         self.sleep, self.clock = sleep, clock
+        self._known = KnownPods()
         self._dated: tuple[datetime, float] | None = None  # RunPod's time, and ours when we heard it
 
     @classmethod
@@ -123,18 +126,21 @@ class RunPod:
         return date + timedelta(seconds=self.clock() - heard)
 
     def pods(self) -> list[Pod]:
-        """All pods of the account. An entry that can't be a pod is told of and left out."""
+        """All pods of the account, with what this machine knows of them where the answer leaves it out.
+
+        An entry that can't be a pod is told of and left out.
+        """
         listed = self._list("/pods", "pods")
         read = [(found, Pod.from_json(found)) for found in listed]
         for found, pod in read:
             if pod is None:
                 logger.warning("RunPod's list of pods has an entry without a usable id: %.200r", found)
-        return [pod for _, pod in read if pod is not None]
+        return self._known.complete([pod for _, pod in read if pod is not None])
 
     def pod(self, pod_id: str) -> Pod:
         """One pod. Raises RefusedError("absent") if it is gone."""
         path = f"/pods/{quote(pod_id, safe='')}"
-        return _pod_in(self._call("GET", path), f"GET {path}")
+        return self._known.complete([_pod_in(self._call("GET", path), f"GET {path}")])[0]
 
     def create(self, body: Mapping[str, Any]) -> Pod:
         """Rent a pod, whose name no other request has had.
@@ -142,8 +148,10 @@ class RunPod:
         The request is sent once. Where its answer gets lost, the pod is looked for by its name for LISTED_S. Raises
         LostAnswerError if it is not found: it may be rented all the same.
         """
+        if label := Label.decode(str(body.get("env", {}).get(LABEL) or "")):
+            self._known.expect(str(body["name"]), label)
         try:
-            return _pod_in(self._call("POST", "/pods", body), "POST /pods")
+            return self._known.complete([_pod_in(self._call("POST", "/pods", body), "POST /pods")])[0]
         except RefusedError as refusal:
             if refusal.reason not in ("server", "network"):
                 raise
@@ -162,7 +170,7 @@ class RunPod:
         prices = {
             gpu.get("id"): (gpu.get("price") or {}).get(cloud.lower()) for gpu in self._list("/catalog/gpus", "gpus")
         }
-        return {gpu: float(price) for gpu, price in prices.items() if gpu and price}
+        return {gpu: float(price) for gpu, price in prices.items() if gpu and is_price(price) and price > 0}
 
     def _look_for(self, name: str, refusal: RefusedError) -> Pod:
         """The pod of a request whose answer got lost; the list may take a while to show it."""
@@ -249,7 +257,7 @@ def _refusal(what: str, response: requests.Response) -> RefusedError:
     reason, advice = REASONS.get(status, ("server", "RunPod has trouble; try again later"))
     if status not in REASONS and status < SERVER_TROUBLE_FROM:
         reason, advice = "contract", "the API does not know this call"
-    return RefusedError(reason, f"{what}: {status} {_detail(response)}; {advice}")
+    return RefusedError(reason, f"{what}: {status} {_detail(response)}; {advice}", status)
 
 
 def _detail(response: requests.Response) -> str:

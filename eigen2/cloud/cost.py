@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from eigen2.cloud.pod import Pod
-from eigen2.cloud.shared_file import SharedFile
+from eigen2.cloud.shared_file import Amount, SharedFile
 from eigen2.errors import ConfigError, Eigen2Error
 
 BUDGET_SPENT = 3  # exit code of a run that stopped at its budget
@@ -24,10 +24,10 @@ class Stay:
     there at the last look, and costs nothing since then.
     """
 
-    usd: float
-    age_s: float
-    usd_per_hour: float
-    seen: float
+    usd: Amount
+    age_s: Amount
+    usd_per_hour: Amount
+    seen: Amount
     gone: bool = False
 
     def at_age(self, age_s: float, now: float) -> "Stay":

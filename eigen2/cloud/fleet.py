@@ -3,16 +3,20 @@
 import logging
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
 from eigen2.cloud.api import LISTED_S, RefusedError, RunPod
 from eigen2.cloud.pod import ClusterId, Pod
+from eigen2.cloud.teardown import ownerless
 
 FRESH_S = 4.0  # Ray asks every 5 s, and several questions each time
 YOUNG_S = 2 * LISTED_S  # two machines that rented at once see each other's pods by then
 STALE_S = 300.0  # an older list is better than none for as long
 PENNY = 0.0001  # USD an hour: prices are floats
 HEAD = "head"
+BOOTING = ("PROVISIONING", "STARTING")
+LOOKS = 3  # a pod that works is not ended for an odd answer
 
 logger = logging.getLogger("eigen2")
 
@@ -20,8 +24,8 @@ logger = logging.getLogger("eigen2")
 class Fleet:
     """Pods of one cluster. Safe to share between threads.
 
-    A pod that is paid for in vain is given back and named: one that can't be logged in to after `ready_s` seconds, has
-    stopped by itself, was rented twice, or was just rented above `max_usd_per_hour` of the cluster.
+    A pod that is paid for in vain is given back and named: one that could never be logged in to within `ready_s`
+    seconds, has stopped by itself, was rented twice, or was just rented above `max_usd_per_hour` of the cluster.
     """
 
     def __init__(
@@ -43,7 +47,8 @@ class Fleet:
         self._unlisted: dict[str, tuple[Pod, float]] = {}
         self._ended: dict[str, float] = {}
         self._first_seen: dict[str, float] = {}
-        self._were_ready: set[str] = set()
+        self._looks: Counter[str] = Counter()
+        self._ownerless: set[str] = set()
 
     def pods(self, fresh: bool = False) -> dict[str, Pod]:
         """The live pods by id, at most 4 s old; `fresh`: as of now."""
@@ -86,21 +91,30 @@ class Fleet:
     def _fetch(self) -> None:
         now = self._api.clock()
         try:
-            listed = {pod.id: pod for pod in self._api.pods() if pod.cluster == self._cluster}
+            everyones = self._api.pods()
         except RefusedError as refusal:
             if not refusal.passing or now - self._fetched > STALE_S:
                 raise
             logger.warning("%s; going on with what was known %.0f s ago", refusal, now - self._fetched)
             return
         self._fetched = now
+        self._name_ownerless(everyones)
+        listed = {pod.id: pod for pod in everyones if pod.cluster == self._cluster}
         self._forget_old(now, listed.keys())
         found = {pod_id: pod for pod_id, (pod, _) in self._unlisted.items()} | listed
         self._paid = {
             pod_id: pod for pod_id, pod in found.items() if pod_id not in self._ended and pod.status != "TERMINATED"
         }
         self._first_seen = {pod_id: self._first_seen.get(pod_id, now) for pod_id in self._paid}
+        self._looks.update(self._paid.keys())
         self._give_back(self._in_vain(list(self._paid.values())))
         self._seen(list(self._paid.values()))
+
+    def _name_ownerless(self, pods: Iterable[Pod]) -> None:
+        for pod in pods:
+            if pod.ownerless_cluster == self._cluster.name and pod.id not in self._ownerless:
+                self._ownerless.add(pod.id)
+                logger.warning("%s", ownerless(pod))
 
     def _forget_old(self, now: float, listed: Collection[str]) -> None:
         """Rented pods need no memory of ours once they are listed; ended ones once the list had time to forget them."""
@@ -137,11 +151,17 @@ class Fleet:
     def _why_end(self, pod: Pod) -> str | None:
         if not pod.live:
             return f"it stopped by itself ({pod.status})"
-        if pod.ready:
-            self._were_ready.add(pod.id)
-        if pod.id in self._were_ready or self._age_s(pod) < self._ready_s:
+        if pod.was_ready or self._looks[pod.id] < LOOKS or self._booting_s(pod) < self._ready_s:
             return None
         return f"not ready after {self._ready_s / 60:g} minutes"
+
+    def _booting_s(self, pod: Pod) -> float:
+        """How long a pod that was never seen ready has been booting; 0 where its status does not say that it boots."""
+        if pod.status in BOOTING:
+            return self._age_s(pod)
+        if pod.status == "RUNNING":  # without an address: it may have had one before we looked
+            return self._api.clock() - self._first_seen[pod.id]
+        return 0.0
 
     def _age_s(self, pod: Pod) -> float:
         """By RunPod's clock, never by this machine's; where RunPod does not say, since we know of it."""
@@ -177,10 +197,15 @@ def oldest_first(pod: Pod) -> tuple[float, str]:
 
 
 def rented_by_us(api: RunPod, owner: str | None = None, name: str | None = None) -> list[Pod]:
-    """The account's pods that eigen2 has rented, oldest first: of an owner and a cluster's name, or (None) of any."""
-    found = [
-        pod
-        for pod in api.pods()
-        if pod.cluster and owner in (None, pod.cluster.owner) and name in (None, pod.cluster.name)
-    ]
+    """The account's pods that eigen2 has rented, oldest first: of an owner and a cluster's name, or (None) of any.
+
+    Pods whose owner nobody knows are among those of any owner.
+    """
+    found = [pod for pod in api.pods() if _is_ours(pod, owner, name)]
     return sorted(found, key=oldest_first)
+
+
+def _is_ours(pod: Pod, owner: str | None, name: str | None) -> bool:
+    if pod.cluster:
+        return owner in (None, pod.cluster.owner) and name in (None, pod.cluster.name)
+    return owner is None and pod.ownerless_cluster is not None and name in (None, pod.ownerless_cluster)

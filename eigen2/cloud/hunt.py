@@ -15,7 +15,8 @@ from eigen2.cloud.teardown import Patience, end_pods
 from eigen2.errors import Eigen2Error, ResourceError
 
 # refusals after which another place may do
-ELSEWHERE: tuple[Reason, ...] = ("rule or capacity", "conflict", "permission", "server", "network")
+ELSEWHERE: tuple[Reason, ...] = ("rule or capacity", "conflict", "permission", "absent", "server", "network")
+BROKEN_CONTRACT = 422  # the same request breaks it in every place
 TRIES = 2  # in one place, where the answer gets lost and no pod appears
 
 
@@ -122,7 +123,7 @@ class _Hunt:
                 told = str(lost)
                 self._tell(told)
             except RefusedError as refusal:
-                if refusal.reason not in ELSEWHERE:
+                if not _may_do_elsewhere(refusal):
                     raise
                 self._reasons.add(refusal.reason)
                 return str(refusal)
@@ -184,3 +185,8 @@ class _Hunt:
         if order.ceiling == order.node.max_usd_per_hour:
             return f"costs ${usd_per_hour:.2f} an hour, above max_usd_per_hour {order.ceiling:.2f} of a pod"
         return f"costs ${usd_per_hour:.2f} an hour, the cluster's max_usd_per_hour leaves {max(order.ceiling, 0):.2f}"
+
+
+def _may_do_elsewhere(refusal: RefusedError) -> bool:
+    unexpected = refusal.reason == "contract" and refusal.status != BROKEN_CONTRACT
+    return unexpected or refusal.reason in ELSEWHERE

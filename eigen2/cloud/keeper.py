@@ -29,6 +29,7 @@ GRACE_S = 600.0  # for a run to reach a checkpoint after its budget is spent
 END_S = 60.0  # for a run to end after it was told to
 RENTING_S = 300.0  # for Ray to end renting before the cluster is taken down
 PATIENCE = Patience(refused_s=600, outage_s=math.inf)  # an outage ends some time; nobody else would end the pods
+LIMITS = ("--max-cost", "--max-hours")
 NOT_STARTED = 127  # a shell's exit code for a command that is not found
 
 
@@ -40,21 +41,21 @@ class CommandError(RunError):
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns its exit code, or 1 where it went well and a pod is left."""
-    args = _arguments(argv)
+    cluster, has_budget = _taken_down(argv)
     left: list[str] = []
     try:
-        code = _run(args)
+        code = _run(cluster, _arguments(argv))
     except Eigen2Error as error:
         say(str(error))
         code = error.exit_code
     finally:  # whatever happened: the cluster is paid for until it is taken down
-        if args.max_cost is not None or args.max_hours is not None:
-            left = take_down(ClusterId(args.owner, args.cluster))
+        if has_budget:
+            left = take_down(cluster)
     return code or int(bool(left))
 
 
-def _run(args: argparse.Namespace) -> int:
-    cluster, ledger = ClusterId(args.owner, args.cluster), Ledger(cost_file())
+def _run(cluster: ClusterId, args: argparse.Namespace) -> int:
+    ledger = Ledger(cost_file())
     if args.max_cost is None:
         return keep(args.command, Budget(ledger, None, args.max_hours), POLL_S, args.grace)
 
@@ -175,15 +176,30 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
+def _taken_down(argv: Sequence[str]) -> tuple[ClusterId, bool]:
+    """The cluster, and whether the words name a budget: known even where the rest of them can't be understood."""
+    found, rest = _parser().parse_known_args(_before_command(argv))
+    return ClusterId(found.owner, found.cluster), any(word.partition("=")[0] in LIMITS for word in rest)
+
+
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m eigen2.cloud.keeper")
-    parser.add_argument("--owner", required=True)
-    parser.add_argument("--cluster", required=True)
-    parser.add_argument("--max-cost", type=float)
-    parser.add_argument("--max-hours", type=float)
+    parser = _parser()
+    for limit in LIMITS:
+        parser.add_argument(limit, type=float)
     parser.add_argument("--grace", type=float, default=GRACE_S)
     parser.add_argument("command", nargs="+")
     return parser.parse_args(argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m eigen2.cloud.keeper", allow_abbrev=False, add_help=False)
+    parser.add_argument("--owner", required=True)
+    parser.add_argument("--cluster", required=True)
+    return parser
+
+
+def _before_command(argv: Sequence[str]) -> Sequence[str]:
+    return argv[: argv.index("--")] if "--" in argv else argv
 
 
 if __name__ == "__main__":

@@ -72,6 +72,11 @@ def cost_file() -> Path:
     return Path("~/.eigen2/cost.json").expanduser()
 
 
+def known_file() -> Path:
+    """What this machine knows of pods that it has asked for or seen, of whatever cluster."""
+    return Path("~/.eigen2/pods.json").expanduser()
+
+
 def keep_cost_on(volume: Path, pod_id: str) -> None:
     """Let the ledger of the head `pod_id` lie on a network volume: the disk of a pod is emptied when it is stopped."""
     link = cost_file()

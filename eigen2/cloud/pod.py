@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from pydantic import TypeAdapter
 
@@ -14,6 +14,7 @@ LABEL = "EIGEN2_POD"  # base64 of JSON: RunPod's start script quotes naively
 ENDED = ("EXITED", "ERROR", "TERMINATED")
 KIND = "ray-node-type"
 NO_OWNER = "unknown"  # of a pod that was rented before pods had owners
+NAMED = re.compile(r"ray-(?P<cluster>.+)-[a-z]+-[0-9a-f]{8}-[0-9]+")  # as eigen2.cloud.hunt names pods
 POD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")  # it becomes part of addresses and of SSH's commands
 
 
@@ -65,7 +66,7 @@ class Pod:
 
     usd_per_hour: what it costs now; None where nobody says. created: None where RunPod does not say. ssh: public (host,
     port) of its SSH server; it changes with every restart. private_ip: its address among the account's pods. label:
-    None on pods of others.
+    None on pods of others. was_ready: whether this machine knows that one could log in at some time.
     """
 
     id: str
@@ -77,6 +78,7 @@ class Pod:
     ssh: tuple[str, int] | None = None
     private_ip: str | None = None
     label: Label | None = None
+    was_ready: bool = False
 
     @classmethod
     def from_json(cls, found: Any) -> "Pod | None":
@@ -102,6 +104,12 @@ class Pod:
     def cluster(self) -> ClusterId | None:
         """The cluster it was rented for; None for pods of others."""
         return ClusterId(self.label.owner, self.label.cluster) if self.label else None
+
+    @property
+    def ownerless_cluster(self) -> str | None:
+        """The cluster that it must belong to by its name, where nobody knows the owner; None for all other pods."""
+        named = NAMED.fullmatch(self.name)
+        return named["cluster"] if named and self.label is None and self.status != "TERMINATED" else None
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -145,10 +153,15 @@ def _part(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _price(cost: Any, status: str, label: Label | None) -> float | None:
     """What RunPod says; where it names no price for a pod that is there, the catalogue's price when it was rented."""
-    told = float(cost) if isinstance(cost, int | float) and math.isfinite(cost) else None
+    told = float(cost) if is_price(cost) else None
     if told is not None and (told > 0 or status in ENDED):
-        return max(told, 0.0)
+        return told
     return label.usd_per_hour if label else None
+
+
+def is_price(found: Any) -> TypeGuard[float]:
+    """Whether an amount of USD can be counted with; nan would make every comparison with a ceiling or budget false."""
+    return isinstance(found, int | float) and math.isfinite(found) and found >= 0
 
 
 def _time(text: Any) -> datetime | None:

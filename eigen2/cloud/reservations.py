@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from eigen2.cloud.api import LISTED_S
 from eigen2.cloud.places import bookkeeping
-from eigen2.cloud.shared_file import SharedFile
+from eigen2.cloud.shared_file import Amount, SharedFile
 from eigen2.errors import ResourceError
 
 RENT_WAIT_S = 900.0  # one search through all places, with lost answers, takes less
@@ -20,8 +20,8 @@ RENT_WAIT_S = 900.0  # one search through all places, with lost answers, takes l
 class Reservation:
     """The hourly price of a pod that was asked for, and when."""
 
-    usd_per_hour: float
-    since: float  # seconds since 1970, by this machine's clock
+    usd_per_hour: Amount
+    since: Amount  # seconds since 1970, by this machine's clock
 
     def left_s(self, now: float) -> float:
         """How long it still holds: until the pod must be on RunPod's list, if there is one."""

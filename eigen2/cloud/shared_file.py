@@ -4,14 +4,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from filelock import FileLock
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from eigen2.files import write_atomically
 
 Entry = TypeVar("Entry")
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # a file with nan or a negative amount is damaged
 HELD_S = 30.0  # nobody changes a file for longer
 logger = logging.getLogger("eigen2")
 

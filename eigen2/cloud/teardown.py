@@ -33,6 +33,7 @@ class Teardown:
         self._ended_at: dict[str, float] = {}
         self.ended: dict[str, Pod] = {}
         self.refused: dict[str, tuple[Pod, RefusedError]] = {}
+        self.ownerless: dict[str, Pod] = {}
 
     @property
     def passed_s(self) -> float:
@@ -62,17 +63,33 @@ class Teardown:
 
     def left(self) -> list[str]:
         """A sentence for each pod that is still paid for: which, why, and how to end it."""
-        return [
+        refused = [
             f"pod {pod.id} ({pod.name}) is left and still paid for: {refusal}; end it with `eigen2 cloud sweep-up` or "
             "in RunPod's console"
             for pod, refusal in self.refused.values()
         ]
+        return refused + [ownerless(pod) for pod in self.ownerless.values()]
+
+    def name_ownerless(self, pods: Collection[Pod]) -> None:
+        """Note the pods that may belong to the cluster; they are named at once, since the teardown may end our pod."""
+        for pod in pods:
+            if pod.id not in self.ownerless:
+                logger.warning("%s", ownerless(pod))
+        self.ownerless = {pod.id: pod for pod in pods}
 
     def _lately_ended(self, pod: Pod) -> bool:
         return self._api.clock() - self._ended_at.get(pod.id, float("-inf")) < LISTED_S
 
     def _given_up(self, pod: Pod) -> bool:
         return pod.id in self.refused and self._patience.ends(self.refused[pod.id][1], self.passed_s)
+
+
+def ownerless(pod: Pod) -> str:
+    """A sentence for a pod that nobody may end unasked: it may be another owner's."""
+    return (
+        f"pod {pod.id} ({pod.name}) is left and still paid for: RunPod's answer has no env, so its owner is not known; "
+        "if it is yours, end it in RunPod's console"
+    )
 
 
 def end_pods(api: RunPod, pods: Collection[Pod], patience: Patience) -> Teardown:
@@ -91,17 +108,19 @@ def end_cluster(
     """Terminate all pods of a cluster, listed anew until none is left: its autoscaler may have rented another.
 
     The pod `last` goes after all others that can be ended, and not before `last_after_s`. Raises RefusedError if the
-    pods can't be listed within the patience.
+    pods can't be listed within the patience. Pods of the cluster's name whose owner is not known are left and named.
     """
     teardown = Teardown(api, patience)
     while True:
         try:
-            listed = [pod for pod in api.pods() if pod.cluster == cluster and pod.status != "TERMINATED"]
+            everyones = api.pods()
         except RefusedError as refusal:
             if patience.ends(refusal, teardown.passed_s):
                 raise
             logger.warning("%s", refusal)
         else:
+            listed = [pod for pod in everyones if pod.cluster == cluster and pod.status != "TERMINATED"]
+            teardown.name_ownerless([pod for pod in everyones if pod.ownerless_cluster == cluster.name])
             open_ = teardown.open(listed)
             if not open_:
                 teardown.refused = {pod.id: teardown.refused[pod.id] for pod in listed if pod.id in teardown.refused}

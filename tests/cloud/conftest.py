@@ -51,7 +51,8 @@ def pauses(clock: FakeClock) -> list[float]:
 
 
 @pytest.fixture
-def api(address: str, clock: FakeClock) -> RunPod:
+def api(address: str, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPod:
+    monkeypatch.setenv("HOME", str(tmp_path))
     return RunPod(KEY, address, sleep=clock.sleep, clock=clock)
 
 

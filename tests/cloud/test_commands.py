@@ -98,6 +98,23 @@ def test_a_pod_of_no_known_owner_can_be_seen_and_ended(
     assert account.pods == {}
 
 
+def test_a_pod_whose_owner_is_not_known_is_named_and_not_ended(
+    home: Path, account: FakeRunPod, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs, ours = rent(provider(owner="bob")), rent(provider())
+    account.pods[theirs].shown = {"env": None}
+    (home / ".eigen2/pods.json").unlink()
+    named = f"pod {theirs} ({account.pods[theirs].body['name']}) is left and still paid for: "
+    assert main(["cloud", "list"]) == 0
+    assert capsys.readouterr().out.count(named) == 1
+    for pods in ([theirs], [theirs]):
+        assert main(["cloud", "sweep-up", "demo", "--yes"]) == 1
+        assert capsys.readouterr().out.count(named) == 1
+        assert list(account.pods) == pods
+    assert main(["cloud", "sweep-up", "other", "--yes"]) == 0
+    assert ours not in account.pods
+
+
 def test_a_pod_that_cannot_be_ended_is_named_and_keeps_no_other(
     fake_time: FakeClock, home: Path, account: FakeRunPod, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from eigen2.cloud import keeper
 from eigen2.cloud.api import LISTED_S, RunPod
 from eigen2.cloud.cost import Budget, Ledger
+from eigen2.cloud.known import KnownPods
 from eigen2.cloud.pod import ClusterId
 from eigen2.cloud.reservations import Reservations, renting
 from eigen2.cloud.teardown import Patience, Teardown
@@ -91,6 +92,38 @@ def test_a_command_that_cannot_be_started_leaves_no_cluster(
     assert f"eigen2: {command} can't be started: " in capfd.readouterr().err
 
 
+UNREADABLE = [
+    ["--max-cost", "abc", "--", "true"],
+    ["--max-cost=abc", "--", "true"],
+    ["--max-cost", "--", "true"],
+    ["--max-hours", "1", "--grace", "soon", "--", "true"],
+    ["--max-hours", "1", "--unknown", "--", "true"],
+    ["--max-hours", "1", "--"],
+    ["--max-hours", "1"],
+]
+
+
+@pytest.mark.parametrize("words", UNREADABLE, ids=" ".join)
+def test_a_budget_whose_words_cannot_be_read_leaves_no_cluster(
+    account: FakeRunPod, pods: Pods, words: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        keeper.main([*WHOSE, *words])
+    assert caught.value.code == 2
+    assert account.pods == {}
+
+
+@pytest.mark.parametrize(
+    "words", [["--grace", "soon", "--", "true"], ["--"], ["--unknown", "--", "x", "--max-cost", "5"]]
+)
+def test_without_a_budget_words_that_cannot_be_read_leave_the_cluster(
+    account: FakeRunPod, pods: Pods, words: list[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        keeper.main([*WHOSE, *words])
+    assert len(account.pods) == 3
+
+
 def test_an_error_that_nobody_thought_of_leaves_no_cluster(
     account: FakeRunPod, pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +136,14 @@ def test_an_error_that_nobody_thought_of_leaves_no_cluster(
     assert account.pods == {}
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}', '{"a": {"since": 1}}', "\x00"])
+def stay(usd: str, usd_per_hour: str = "0", seen: str = "0") -> str:
+    return f'{{"a": {{"usd": {usd}, "age_s": 0, "usd_per_hour": {usd_per_hour}, "seen": {seen}, "gone": true}}}}'
+
+
+NOT_AMOUNTS = [stay("NaN"), stay("-99"), stay("-Infinity"), stay("0", "NaN"), stay("0", "-9"), stay("0", "0", "NaN")]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}', '{"a": {"since": 1}}', "\x00", *NOT_AMOUNTS])
 def test_a_damaged_ledger_keeps_no_budget_from_being_kept(
     home: Path, account: FakeRunPod, pods: Pods, content: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +210,43 @@ def test_a_key_that_may_end_nothing_is_told(account: FakeRunPod, pods: Pods, cap
     account.faults.append(Fault("GET", "/v2/pods", 401, times=9999))
     assert keeper.main([*WHOSE, "--max-hours", "1", "--", *python("")]) == 1
     assert "cluster demo is left and still paid for: RunPod: GET /pods: 401" in capfd.readouterr().err
+
+
+def without_env(account: FakeRunPod, pods: list[str]) -> None:
+    for pod in pods:
+        account.pods[pod].shown = {"env": None}
+    RunPod.from_environment()._known = KnownPods()
+
+
+def test_pods_that_this_machine_knows_are_ended_without_their_env(account: FakeRunPod, pods: Pods) -> None:
+    head, workers = pods
+    without_env(account, [head, *workers])
+    assert keeper.main([*WHOSE, "--max-hours", "5", "--", *python("")]) == 0
+    assert ended(account) == [*workers, head]
+    assert account.pods == {}
+
+
+def test_pods_whose_owner_is_not_known_are_named_and_left(
+    home: Path, account: FakeRunPod, pods: Pods, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, workers = pods
+    (home / ".eigen2/pods.json").unlink()
+    without_env(account, workers)
+    assert keeper.main([*WHOSE, "--max-hours", "5", "--", *python("")]) == 1
+    assert list(account.pods) == workers
+    told = capfd.readouterr().err
+    for pod in workers:
+        assert f"eigen2: pod {pod} ({account.pods[pod].body['name']}) is left and still paid for: " in told
+
+
+def test_the_ledger_counts_pods_without_their_env(home: Path, account: FakeRunPod, pods: Pods) -> None:
+    head, workers = pods
+    without_env(account, [head, *workers])
+    for pod in account.pods.values():
+        pod.created -= 3600
+    ledger = Ledger(home / ".eigen2/cost.json")
+    keeper.look_at_cost(RunPod.from_environment(), CLUSTER, ledger)
+    assert ledger.usd() == pytest.approx(3 * 0.39, abs=0.1)
 
 
 def test_what_another_owner_has_rented_is_left_alone(account: FakeRunPod, pods: Pods) -> None:

@@ -140,6 +140,13 @@ def test_a_reservation_ends_when_the_list_must_show_the_pod(tmp_path: Path) -> N
         assert (reservations.usd_per_hour(()), reservations.left_s()) == (0, 0)
 
 
+@pytest.mark.parametrize("amount", ["NaN", "-5"])
+def test_a_reserved_price_that_is_no_amount_makes_no_room(tmp_path: Path, amount: str) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(f'{{"a": {{"usd_per_hour": {amount}, "since": 5000}}}}')
+    assert Reservations(path, clock=lambda: 5001.0).usd_per_hour(()) == 0
+
+
 @contextmanager
 def another_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     home = tmp_path / "another"

@@ -14,9 +14,11 @@ from eigen2.cloud import fleet
 from eigen2.cloud.api import RunPod
 from eigen2.cloud.cost import Ledger
 from eigen2.cloud.fleet import rented_by_us
+from eigen2.cloud.known import KnownPods
 from eigen2.cloud.places import owner
 from eigen2.cloud.pod import LABEL, ClusterId, Label
 from eigen2.cloud.provider import RunPodNodeProvider
+from eigen2.cloud.shared_file import SharedFile
 from eigen2.cloud.teardown import Patience, end_cluster
 from eigen2.errors import ConfigError, ResourceError
 from tests.cloud.conftest import FakeClock
@@ -204,6 +206,14 @@ def test_a_gpu_type_without_a_price_is_passed_over(home: Path, account: FakeRunP
         rent(provider(), WORKER)
 
 
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), -0.39])
+def test_a_catalogue_price_that_is_no_amount_is_none(home: Path, account: FakeRunPod, price: float) -> None:
+    account.prices["NVIDIA L4"] = price
+    with pytest.raises(NodeLaunchException, match="names no price of it in SECURE"):
+        rent(provider(), gpu_types=["NVIDIA L4"])
+    assert bodies(account) == []
+
+
 @pytest.mark.parametrize("field", ["cost", "createdAt", "gpu", "ssh", "globalNetworking", "name"])
 def test_a_pod_with_a_null_is_listed_counted_and_ended(
     home: Path, account: FakeRunPod, impatient: None, monkeypatch: pytest.MonkeyPatch, field: str
@@ -220,8 +230,9 @@ def test_a_pod_with_a_null_is_listed_counted_and_ended(
     assert account.pods == {}
 
 
-def test_a_conflict_is_tried_elsewhere(home: Path, account: FakeRunPod) -> None:
-    account.faults.append(Fault("POST", "/v2/pods", 409))
+@pytest.mark.parametrize("status", [404, 405, 409, 410, 418, 451])
+def test_a_refusal_in_one_place_is_tried_elsewhere(home: Path, account: FakeRunPod, status: int) -> None:
+    account.faults.append(Fault("POST", "/v2/pods", status))
     assert account.pods[rent(provider())].body["gpu"]["id"] == "NVIDIA A40"
 
 
@@ -302,7 +313,129 @@ def test_a_pod_that_boots_while_ray_starts_anew_is_given_its_time(
     fake_time.sleep(590)
     assert provider(ready_minutes=10).non_terminated_nodes({}) == [pod]
     fake_time.sleep(20)
-    assert provider(ready_minutes=10).non_terminated_nodes({}) == []
+    made = provider(ready_minutes=10)
+    looks = [made.non_terminated_nodes({}) for _ in range(fleet.LOOKS)]
+    assert looks == [[pod], [pod], []]
+
+
+ODD = [
+    {"ssh": None},
+    {"ssh": {"direct": None}},
+    {"ssh": None, "status": "RESTARTING"},
+    {"ssh": None, "status": None},
+    {"ssh": None, "status": "PROVISIONING"},
+]
+
+
+@pytest.mark.parametrize("shown", ODD, ids=str)
+@pytest.mark.parametrize("tags", [HEAD, WORKER], ids=["head", "worker"])
+def test_a_pod_that_was_ready_is_kept_by_a_process_that_never_saw_it_ready(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, impatient: None, tags: dict[str, str], shown: dict[str, Any]
+) -> None:
+    pod = rent(provider(), tags)
+    fake_time.sleep(3600)
+    account.pods[pod].shown = shown
+    forget_memory()
+    made = provider()
+    for _ in range(5):
+        assert made.non_terminated_nodes({}) == [pod]
+        fake_time.sleep(600)
+    assert list(account.pods) == [pod]
+
+
+@pytest.mark.parametrize("shown", ODD, ids=str)
+def test_an_odd_answer_ends_no_head_from_a_machine_that_knows_nothing_of_it(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, impatient: None, shown: dict[str, Any]
+) -> None:
+    head = rent(provider())
+    fake_time.sleep(3600)
+    account.pods[head].shown = shown
+    (home / ".eigen2/pods.json").unlink()
+    forget_memory()
+    made = provider()
+    assert made.non_terminated_nodes({}) == [head]
+    account.pods[head].shown = {}
+    assert made.non_terminated_nodes({}) == [head]
+
+
+def test_a_pod_that_runs_without_an_address_is_given_back_when_it_was_watched_for_long(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, impatient: None
+) -> None:
+    account.start_delay_s = 9999
+    made = provider(ready_minutes=10)
+    pod = rent(made)
+    account.pods[pod].shown = {"status": "RUNNING", "ssh": None}
+    for seconds in (0, 300, 290):
+        fake_time.sleep(seconds)
+        assert made.non_terminated_nodes({}) == [pod]
+    fake_time.sleep(20)
+    assert made.non_terminated_nodes({}) == []
+
+
+def test_a_pod_that_was_seen_ready_is_known_without_a_disk(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    made = provider()
+    pod = rent(made)
+    (home / ".eigen2/pods.json").unlink()
+    forget_memory()
+    monkeypatch.setattr(SharedFile, "_write", fail)
+    made = provider()
+    assert made.non_terminated_nodes({}) == [pod]
+    account.pods[pod].shown = {"ssh": None, "env": None}
+    fake_time.sleep(3600)
+    assert [made.non_terminated_nodes({}) for _ in range(5)] == [[pod]] * 5
+
+
+@pytest.mark.parametrize("shown", [{"env": None}, {"env": {}}, {"env": None, "name": None, "cost": None}], ids=str)
+def test_a_pod_whose_env_is_missing_is_known_by_its_id(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, impatient: None, shown: dict[str, Any]
+) -> None:
+    pod = rent(provider(), WORKER)
+    account.pods[pod].shown = shown
+    forget_memory()
+    made = provider()
+    assert made.non_terminated_nodes({"ray-node-type": "worker"}) == [pod]
+    (found,) = rented_by_us(RunPod.from_environment(), "ann", "demo")
+    assert (found.id, found.usd_per_hour) == (pod, 0.39)
+    made.terminate_nodes(made.nodes_for_teardown({}))
+    assert account.pods == {}
+
+
+def test_a_pod_whose_answer_got_lost_is_known_by_its_name(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, impatient: None
+) -> None:
+    account.faults += [Fault("POST", "/v2/pods", 504, after=True, late_s=3600), Fault("POST", "/v2/pods", 402)]
+    with pytest.raises(NodeLaunchException):
+        rent(provider(), WORKER)
+    (pod,) = account.pods
+    account.pods[pod].shown = {"env": None}
+    fake_time.sleep(3600)
+    forget_memory()
+    assert provider().nodes_for_teardown({}) == [pod]
+
+
+def test_a_pod_of_the_clusters_name_and_an_unknown_owner_is_named_and_left(
+    fake_time: FakeClock, home: Path, account: FakeRunPod, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    pod = rent(provider(), WORKER)
+    account.pods[pod].shown = {"env": None}
+    (home / ".eigen2/pods.json").unlink()
+    forget_memory()
+    made = provider()
+    assert [made.nodes_for_teardown({}) for _ in range(2)] == [[], []]
+    assert caplog.text.count(f"pod {pod} ({account.pods[pod].body['name']}) is left and still paid for") == 1
+    assert [found.id for found in rented_by_us(RunPod.from_environment())] == [pod]
+    assert rented_by_us(RunPod.from_environment(), "ann") == []
+    assert list(account.pods) == [pod]
+
+
+def forget_memory() -> None:  # with `fake_time` all clients are one
+    """Go on as a process that has just begun would."""
+    RunPod.from_environment()._known = KnownPods()
 
 
 def test_a_pod_that_was_ready_is_not_given_back_for_a_restart(home: Path, account: FakeRunPod, impatient: None) -> None:
