@@ -11,7 +11,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 from scipy import stats
 
-from eigen2.config import Config, config_from_dict, load_config
+from eigen2.config import Config, config_from_dict
+from eigen2.config.trust import load_named_config
 from eigen2.errors import RunError
 from tune.folder import SweepFolder
 from tune.pareto import in_order
@@ -122,7 +123,7 @@ def best_config(findings: Findings, sizes_of: Path) -> Config:
 
     Raises ConfigError where they don't go together, RunError where there is no trial.
     """
-    full = load_config(sizes_of).model_dump()
+    full = load_named_config(sizes_of).model_dump()
     sections = config_of(findings.plan.base, findings.best.values).model_dump()
     varied = {parameter.field for parameter in findings.parameters}
     for field in SIZES:

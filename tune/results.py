@@ -186,6 +186,8 @@ def _narrow(findings: Findings, args: argparse.Namespace, console: Console) -> N
         _say(console, f"{title}:{'' if told else ' none'}")
         for one in told:
             _say(console, f"  {one}")
+    for field in narrowed.left_out:
+        _say(console, f"note: left out {field}, which {WITHHELD[field]}: set it yourself if the sweep is your own")
     _say(console, f"{path}: start it with {second_phase(findings, path)}")
 
 

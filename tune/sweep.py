@@ -56,7 +56,7 @@ def _begin(args: argparse.Namespace) -> int:
     if args.retry_failed:
         raise ConfigError("--retry-failed is for a sweep that was begun: give it with --resume NAME")
     if args.trust:
-        raise ConfigError("--trust is for --resume: what a config or sweep file says is obeyed in any case")
+        raise ConfigError("--trust is for --resume: leave it out")
     concurrent, asked = _concurrent(args), _samples(args)
     file = args.file or DEFAULT_FILE
     sweep = SweepFile.read(file)

@@ -14,9 +14,9 @@ from rich.console import Console
 from eigen2.cli.study_results import tell_seeds, tell_windows
 from eigen2.cli.train import join_cluster, load_checked
 from eigen2.cli.training import train_run
-from eigen2.config import Config, load_config
+from eigen2.config import Config
 from eigen2.config.loading import with_overrides
-from eigen2.config.trust import require_asked_for
+from eigen2.config.trust import load_named_config, require_asked_for
 from eigen2.errors import ConfigError, RunError
 from eigen2.evaluation.walk_forward import window_configs
 from eigen2.files import require_own_files
@@ -62,7 +62,7 @@ def _config_and_place(path: Path, overrides: Sequence[str], trust: bool) -> tupl
         config, asked = with_overrides(of_run, overrides)
         require_asked_for(folder.withheld, asked, f"run {path}")
         return with_data_found(folder, config), path.resolve()
-    config = load_config(path, overrides)
+    config = load_named_config(path, overrides)
     return config, Path(config.run.runs_dir) / (config.run.name or path.stem)
 
 

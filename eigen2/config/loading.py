@@ -38,6 +38,12 @@ def with_overrides(config: Config, overrides: Iterable[str]) -> tuple[Config, li
     return config_from_dict(values, "the command line"), fields
 
 
+def overridden(overrides: Iterable[str]) -> set[str]:
+    """The dotted names of the fields that `field=value` overrides set. Raises ConfigError for an unknown name."""
+    located = [_locate(override.partition("=")[0].strip(), "--set") for override in overrides]
+    return {f"{section}.{field}" for section, field in located if field is not None}
+
+
 def config_from_dict(values: Mapping[str, Any], source: str) -> Config:
     """The config of nested or plain values: `{"ddpg": {"tau": 0.01}}` and `{"tau": 0.01}` are the same."""
     nested: dict[str, dict[str, Any]] = {}

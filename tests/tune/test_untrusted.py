@@ -1,16 +1,22 @@
 """The folder of a sweep may be somebody else's: it is not obeyed in what opens the machine, and no link is followed."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from eigen2.config.trust import withhold
+from eigen2.config import dump_config, load_config
+from eigen2.config.trust import load_named_config, with_fields, withhold
+from eigen2.errors import ConfigError
+from eigen2.ownership import write_owned
 from tests.tune.small_sweep import SWEEP, lay_down, make_plan
-from tune import results
+from tune import agent, results
 from tune.folder import SweepFolder
 from tune.planning import plan_from
 from tune.records import Record, Records
 from tune.sweep import main
+from tune.sweep_file import SweepFile
 
 HOSTILE = {
     "data.allow_pickle": True,
@@ -64,3 +70,60 @@ def test_a_link_in_a_sweep_folder_leads_nowhere(
     error = capsys.readouterr().err
     assert error.count(f"{link}' is a symbolic link that leads out of sweeps/theirs") == 2
     assert (small_folder / "outside").read_text() == "precious"
+
+
+def a_sweep_of_theirs(folder: Path, overrides: tuple[str, ...] = (), sweep: dict[str, Any] | None = None) -> str:
+    """A sweep with two finished trials and without a mark of ours; returns its base config's path."""
+    lay_down(folder, sweep)
+    plan = make_plan()
+    theirs = SweepFolder.create("theirs", Path("sweep.yaml"), plan.base, plan.settings)
+    theirs.write_settings(replace(plan.settings, overrides=overrides))
+    for number, rate in enumerate((0.001, 0.004)):
+        record = Record(f"trial_{number}", number, "finished", {"ddpg.actor_lr": rate}, best=1.0, generation=1)
+        Records(theirs.trials).put(record)
+    (theirs.path / ".base.yaml.mark").unlink()
+    return str(theirs.base)
+
+
+@pytest.mark.parametrize("field", HOSTILE)
+def test_the_base_config_of_a_foreign_sweep_is_not_obeyed_where_it_is_named(
+    small_folder: Path, field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = a_sweep_of_theirs(small_folder)
+    values = with_fields(load_config(Path(base)), {field: HOSTILE[field]})
+    Path(base).write_text(dump_config(values))
+    for command in (
+        lambda: main(["sweep.yaml", "--config", base]),
+        lambda: agent.main(["--config", base, "--sweep-file", "sweep.yaml"]),
+    ):
+        assert command() == 2
+        assert f"theirs/base.yaml sets {field}, which" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=rf"base.yaml sets {field}, which .*--set {field}="):
+        load_named_config(Path(base))
+    assert load_named_config(Path(base), [f"{field}={HOSTILE[field]}"]) == values, "asked for by name"
+    (small_folder / "link.yaml").symlink_to(base)
+    with pytest.raises(ConfigError, match=field):
+        load_named_config(Path("link.yaml"))
+    copy = Path("copy.yaml")
+    copy.write_bytes(Path(base).read_bytes())
+    assert load_named_config(copy) == values, "a file of one's own"
+    write_owned(Path(base), copy.read_bytes())
+    assert load_named_config(Path(base)) == values, "a sweep of one's own"
+
+
+def test_narrow_leaves_out_what_a_foreign_folder_may_not_decide(
+    small_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fixed = {"allow_pickle": {"value": True}, "gamma": {"value": 0.9}, "actor_lr": {"values": [0.001, 0.004]}}
+    overrides = ("storage=file:///theirs", "resources.address=10.6.6.6:6379", "gamma=0.8")
+    a_sweep_of_theirs(small_folder, overrides, {"parameters": fixed, "entity": "them"})
+    assert results.main(["theirs", "narrow", "--out", "second.yaml"]) == 0
+    out = capsys.readouterr().out
+    for field in ("checkpoint.storage", "resources.address", "data.allow_pickle", "tracking.wandb_entity"):
+        assert f"note: left out {field}, which" in out
+    assert "--set gamma=0.8" in out
+    assert "file:///theirs" not in out
+    assert "10.6.6.6" not in out
+    second = SweepFile.read(Path("second.yaml"))
+    assert second.entity is None
+    assert "data.allow_pickle" not in second.space.constants
