@@ -13,7 +13,7 @@ from scipy import stats
 
 from eigen2.config import Config, config_from_dict
 from eigen2.config.trust import load_named_config
-from eigen2.errors import RunError
+from eigen2.errors import RunError, printable
 from tune.folder import SweepFolder
 from tune.pareto import in_order
 from tune.planning import plan_from
@@ -138,4 +138,4 @@ def best_config(findings: Findings, sizes_of: Path) -> Config:
 
 def shown(value: Any) -> str:
     """A value for a table."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))

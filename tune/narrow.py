@@ -13,7 +13,7 @@ import yaml
 
 from eigen2.config.loading import overridden, yaml_text, yaml_value
 from eigen2.config.trust import fields_withheld
-from eigen2.errors import ConfigError, RunError
+from eigen2.errors import ConfigError, RunError, printable
 from eigen2.ownership import is_owned
 from tune.fields import SWEEP_TRIALS
 from tune.findings import Findings, shown
@@ -88,7 +88,8 @@ def narrow(findings: Findings, top: float) -> Narrowed:
         _remove(raw["parameters"], field)
     if ENTITY in withheld:
         raw.pop("entity", None)
-    head = f"# {findings.plan.sweep.name}, narrowed round its best {len(best)} of {len(findings.ranked)} trials.\n"
+    name = printable(findings.plan.sweep.name)
+    head = f"# {name}, narrowed round its best {len(best)} of {len(findings.ranked)} trials.\n"
     return Narrowed(head + yaml.safe_dump(raw, sort_keys=False), tuple(fixed), tuple(tightened), _left_out(findings))
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from eigen2.config import dump_config
 from eigen2.config.trust import WITHHELD, withhold
-from eigen2.errors import ConfigError, Eigen2Error, RunError
+from eigen2.errors import ConfigError, Eigen2Error, RunError, printable, printable_lines
 from eigen2.files import write_atomically
 from eigen2.tracking.progress import duration
 from tune.findings import Findings, best_config, importances, shown
@@ -84,7 +84,7 @@ class Column:
 
 def _columns(findings: Findings, records: Sequence[Record]) -> list[Column]:
     def column(name: str, cell: Callable[[Record], str]) -> Column:
-        return Column(header_of(name), tuple(Text(cell(record)) for record in records))
+        return Column(header_of(name), tuple(Text(printable(cell(record))) for record in records))
 
     states = Column("state", tuple(Text(record.state, STYLES[record.state]) for record in records))
     return [
@@ -154,7 +154,9 @@ def _best(findings: Findings, args: argparse.Namespace, console: Console) -> Non
         config, withheld = withhold(config)
         for field in withheld:
             _say(console, f"note: left out {field}, which {WITHHELD[field]}: set it yourself if the sweep is your own")
-    head = f"# The best trial of sweep {findings.folder.name} ({best.trial}), with the sizes of {args.sizes}.\n"
+    head = (
+        f"# The best trial of sweep {findings.folder.name} ({printable(best.trial)}), with the sizes of {args.sizes}.\n"
+    )
     _write(args.apply, head + dump_config(config))
     _say(console, f"{args.apply}: the sizes of {args.sizes}, the parameters of {best.trial}")
     _say(console, f"train it: eigen2 train {args.apply}")
@@ -201,7 +203,7 @@ COMMANDS: dict[str, Callable[[Findings, argparse.Namespace, Console], None]] = {
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable_lines(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_wide(console: Console, table: Table) -> None:

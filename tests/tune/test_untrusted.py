@@ -1,10 +1,12 @@
 """The folder of a sweep may be somebody else's: it is not obeyed in what opens the machine, and no link is followed."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from eigen2.config import dump_config, load_config
 from eigen2.config.trust import load_named_config, with_fields, withhold
@@ -16,7 +18,8 @@ from tune.folder import SweepFolder
 from tune.planning import plan_from
 from tune.records import Record, Records
 from tune.sweep import main
-from tune.sweep_file import SweepFile
+from tune.sweep_file import Metric, SweepFile
+from tune.table import trials_table
 
 HOSTILE = {
     "data.allow_pickle": True,
@@ -127,3 +130,25 @@ def test_narrow_leaves_out_what_a_foreign_folder_may_not_decide(
     second = SweepFile.read(Path("second.yaml"))
     assert second.entity is None
     assert "data.allow_pickle" not in second.space.constants
+
+
+def test_the_terminal_obeys_no_text_of_a_record(small_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a_sweep_of_theirs(small_folder)
+    esc, folder = "\x1b]0;theirs\x07\x1b[2J\n[link=x]", SweepFolder.open("theirs")
+    values = {"ddpg.actor_lr": f"1{esc}"}
+    record = Record(f"best{esc}", 2, "finished", values, best=9.0, generation=1, reason=f"why{esc}", run=f"run{esc}")
+    Records(folder.trials).put(record)
+    for words in (["show"], ["best"], ["show", "--sort", "actor_lr"]):
+        assert results.main(["theirs", *words]) == 0
+        out = capsys.readouterr().out
+        assert "\x1b" not in out
+        assert "\\x1b[2J [link=x]" in out
+    table = io.StringIO()
+    Console(file=table, width=200).print(trials_table([record], Metric("fitness/best_ever", "maximize")))
+    assert "best\\x1b]0;theirs\\x07\\x1b[2J [link=x]" in table.getvalue()
+
+
+def test_a_name_begins_no_line_of_the_narrowed_file(small_folder: Path) -> None:
+    a_sweep_of_theirs(small_folder, sweep={"name": "x\nentity: them\n#"})
+    assert results.main(["theirs", "narrow", "--out", "second.yaml"]) == 0
+    assert SweepFile.read(Path("second.yaml")).entity is None
