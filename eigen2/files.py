@@ -17,6 +17,7 @@ from eigen2.errors import RunError
 # a spreadsheet takes a cell that begins with one of these for a formula; the quote is the escape itself
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 ESCAPE = "'"
+MOST_READ = 2**20  # bytes
 LINK_OF_WANDB = "*run-*/logs/debug-core.log"  # W&B links each of its runs to a log in the home, and never writes there
 
 
@@ -38,6 +39,18 @@ def write_synced(path: Path, content: bytes) -> None:
 def open_to_write(path: Path, mode: str) -> IO[Any]:
     """Open a file to write or append bytes. Raises OSError where the path is a link, a pipe or a device."""
     return open(path, mode, opener=_regular_file)  # Path.open takes no opener
+
+
+def read_regular(path: Path, most: int = MOST_READ) -> bytes:
+    """The content of a file that may be anybody's. Raises OSError where it is no regular file, or has too many bytes.
+
+    A link, a pipe or a device is not read: it may have no end, or never begin.
+    """
+    with open(path, "rb", opener=_regular_file) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most} bytes", str(path))
+    return content
 
 
 def make_folder(path: Path) -> None:

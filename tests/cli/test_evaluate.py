@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from io import StringIO
 from pathlib import Path
@@ -245,7 +246,10 @@ def test_a_look_at_something_new_is_a_new_look(folder: RunFolder, tmp_path: Path
 def test_other_runs_that_opened_the_same_hold_out_are_counted(folder: RunFolder, tmp_path: Path) -> None:
     for name in ("one", "two", "three"):
         shutil.copytree(folder.path, tmp_path / name)
-    (tmp_path / "notes").mkdir()
+    for name in ("notes", "piped", "endless"):
+        (tmp_path / name).mkdir()
+    os.mkfifo(tmp_path / "piped" / "holdout_openings.json")
+    (tmp_path / "endless" / "holdout_openings.json").symlink_to("/dev/zero")
     (tmp_path / "three" / "holdout_openings.json").write_text("[3]", encoding="utf-8")
     for name, told in (("one", "1 other run beside"), ("three", "2 other runs beside")):
         assert main(["evaluate", str(tmp_path / name)]) == 0
