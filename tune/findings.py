@@ -13,7 +13,8 @@ from scipy import stats
 
 from eigen2.config import Config, config_from_dict
 from eigen2.config.trust import load_named_config
-from eigen2.errors import RunError, printable
+from eigen2.errors import ConfigError, RunError, brief, printable
+from tune.fields import checked
 from tune.folder import SweepFolder
 from tune.pareto import in_order
 from tune.planning import plan_from
@@ -46,7 +47,11 @@ class Findings:
     @classmethod
     def of(cls, folder: SweepFolder) -> "Findings":
         """The findings of a sweep's folder. Raises RunError or ConfigError if it can't be read."""
-        return cls(folder, plan_from(folder), tuple(read_records(folder.trials)))
+        findings = cls(folder, plan_from(folder), tuple(read_records(folder.trials)))
+        for record in findings.records:
+            for parameter in findings.parameters:
+                _require_value(record, parameter, str(folder.trials))
+        return findings
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -70,6 +75,19 @@ class Findings:
         if not self.ranked:
             raise RunError(f"sweep {self.folder.path} has no finished trial yet")
         return self.ranked[0]
+
+
+def _require_value(record: Record, parameter: Parameter, where: str) -> None:
+    """Raise RunError where a trial has no value of a parameter, or was rated with one that its field can't hold."""
+    if parameter.field not in record.values:
+        raise RunError(
+            f"{where}: trial {brief(record.trial)} has no value of {parameter.field}, which the sweep varies"
+        )
+    if record.best is not None:
+        try:
+            checked(parameter.field, record.values[parameter.field], f"{where}: trial {brief(record.trial)}")
+        except ConfigError as error:
+            raise RunError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -97,6 +115,11 @@ def importances(findings: Findings) -> list[Importance]:
         )
     told = [told_of(record, (findings.plan.metric,)) for record in sorted(ranked, key=lambda record: record.number)]
     study = study_of(findings.plan.sweep.space, [findings.plan.metric.goal], told)
+    if len(study.trials) < LEAST_TRIALS:
+        raise RunError(
+            f"sweep {findings.folder.path} has {len(study.trials)} finished trials with values that its file can give; "
+            f"importance needs {LEAST_TRIALS}"
+        )
     shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
     top: Mapping[str, float] = {}
     if len(ranked) >= 10 * LEAST_TRIALS_OF_THE_TOP:

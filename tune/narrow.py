@@ -119,6 +119,8 @@ def _spec(parameter: Parameter, values: Sequence[Any]) -> Spec:
 
 def _of_categories(law: Categories, values: Sequence[Any]) -> Spec:
     held = [value in values for value in law.values]
+    if not any(held):
+        raise RunError(f"none of the best trials has a value that the sweep's file lists: {_listed(list(law.values))}")
     if law.is_ordered:
         first, last = held.index(True), len(held) - 1 - held[::-1].index(True)
         held = [first <= place <= last for place in range(len(held))]

@@ -141,11 +141,12 @@ def _sorted(findings: Findings, by: str | None, reverse: bool) -> list[Record]:
 
 def _best(findings: Findings, args: argparse.Namespace, console: Console) -> None:
     best = findings.best
-    _say(console, f"{best.trial}: {findings.plan.metric.name} {shown(best.best)} after {best.generation} generations")
+    name = printable(best.trial)
+    _say(console, f"{name}: {findings.plan.metric.name} {shown(best.best)} after {best.generation} generations")
     for parameter in findings.parameters:
         _say(console, f"  {parameter.name}: {shown(best.values[parameter.field])}")
     if best.run:
-        _say(console, f"its run: {best.run}")
+        _say(console, f"its run: {printable(best.run)}")
     if args.apply is None:
         _say(console, f"a config of it: python -m tune.results {findings.folder.path} best --apply configs/best.yaml")
         return
@@ -154,11 +155,9 @@ def _best(findings: Findings, args: argparse.Namespace, console: Console) -> Non
         config, withheld = withhold(config)
         for field in withheld:
             _say(console, f"note: left out {field}, which {WITHHELD[field]}: set it yourself if the sweep is your own")
-    head = (
-        f"# The best trial of sweep {findings.folder.name} ({printable(best.trial)}), with the sizes of {args.sizes}.\n"
-    )
+    head = f"# The best trial of sweep {findings.folder.name} ({name}), with the sizes of {args.sizes}.\n"
     _write(args.apply, head + dump_config(config))
-    _say(console, f"{args.apply}: the sizes of {args.sizes}, the parameters of {best.trial}")
+    _say(console, f"{args.apply}: the sizes of {args.sizes}, the parameters of {name}")
     _say(console, f"train it: eigen2 train {args.apply}")
 
 

@@ -159,7 +159,7 @@ def _conclude(plan: Plan, folder: SweepFolder, records: Records, console: Consol
     values = Table("parameter", header_style="bold")
     values.add_column(Text(f"{printable(best.trial)}, the best{by}"))
     for parameter in plan.sweep.space.parameters:
-        values.add_row(parameter.field, Text(printable(str(best.values[parameter.field]))))
+        values.add_row(parameter.field, Text(printable(str(best.values.get(parameter.field)))))
     console.print(values)
     for command in (
         f"python -m tune.results {folder.name} best --apply configs/best.yaml",

@@ -1,6 +1,8 @@
 """The folder of a sweep may be somebody else's: it is not obeyed in what opens the machine, and no link is followed."""
 
 import io
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,12 @@ from tests.tune.small_sweep import SWEEP, lay_down, make_plan
 from tune import agent, results
 from tune.folder import SweepFolder
 from tune.planning import plan_from
-from tune.records import Record, Records
+from tune.records import Record, Records, read_records
 from tune.sweep import main
 from tune.sweep_file import Metric, SweepFile
 from tune.table import trials_table
 
+SETTINGS = {"id": "a", "seed": 0, "scheduler": "none", "samples": None, "objectives": [], "overrides": []}
 HOSTILE = {
     "data.allow_pickle": True,
     "resources.address": "10.6.6.6:6379",
@@ -135,9 +138,10 @@ def test_narrow_leaves_out_what_a_foreign_folder_may_not_decide(
 def test_the_terminal_obeys_no_text_of_a_record(small_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a_sweep_of_theirs(small_folder)
     esc, folder = "\x1b]0;theirs\x07\x1b[2J\n[link=x]", SweepFolder.open("theirs")
-    values = {"ddpg.actor_lr": f"1{esc}"}
+    values = {"ddpg.actor_lr": 0.004}
     record = Record(f"best{esc}", 2, "finished", values, best=9.0, generation=1, reason=f"why{esc}", run=f"run{esc}")
     Records(folder.trials).put(record)
+    Records(folder.trials).put(Record("failed", 3, "failed", {"ddpg.actor_lr": f"1{esc}"}))
     for words in (["show"], ["best"], ["show", "--sort", "actor_lr"]):
         assert results.main(["theirs", *words]) == 0
         out = capsys.readouterr().out
@@ -152,3 +156,100 @@ def test_a_name_begins_no_line_of_the_narrowed_file(small_folder: Path) -> None:
     a_sweep_of_theirs(small_folder, sweep={"name": "x\nentity: them\n#"})
     assert results.main(["theirs", "narrow", "--out", "second.yaml"]) == 0
     assert SweepFile.read(Path("second.yaml")).entity is None
+
+
+ROW = {"trial": "t", "number": 0, "state": "finished", "values": {"ddpg.actor_lr": 0.004}, "best": 1.0, "generation": 1}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"trial": ...}, "trial"),
+        ({"colour": 1}, "colour"),
+        ({"state": "odd"}, "state is 'odd'"),
+        ({"values": None}, "values"),
+        ({"values": {}}, "has no value of ddpg.actor_lr"),
+        ({"values": {"ddpg.actor_lr": "fast"}}, "ddpg.actor_lr can't be 'fast'"),
+        ({"values": {"ddpg.actor_lr": [[]]}}, "ddpg.actor_lr can't be"),
+        ({"history": None}, "history"),
+        ({"history": ["x"]}, "history"),
+        ({"others": [[1.0]]}, "others"),
+        ({"best": "much"}, "best is 'much'"),
+        ({"best": math.inf}, "best is inf"),
+        ({"best": math.nan}, "best is nan"),
+        ({"generation": 10**400}, "generation"),
+        ({"seconds": math.inf}, "seconds"),
+        ({"metrics": []}, "metrics"),
+    ],
+)
+def test_a_row_that_is_no_record_is_named_by_its_line(
+    small_folder: Path, changed: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_sweep_of_theirs(small_folder)
+    row = {key: value for key, value in {**ROW, **changed}.items() if value is not ...}
+    with Path("sweeps/theirs/trials.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    for command in ("show", "best", "importance", "narrow", "report"):
+        assert results.main(["theirs", command]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("tune.results: sweeps/theirs/trials.jsonl")
+        assert said in error
+        assert ", line 3: " in error or "trial 't'" in error
+        assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("field", ["nowhere.actor_lr", "ddpg.nothing", "actor_lr", ""])
+def test_an_unknown_field_of_a_record_is_named(
+    small_folder: Path, field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_sweep_of_theirs(small_folder)
+    values = {"ddpg.actor_lr": 0.004, field: 1}
+    Records(SweepFolder.open("theirs").trials).put(Record("t", 2, "finished", values, best=9.0, generation=1))
+    assert results.main(["theirs", "best", "--apply", "best.yaml", "--sizes", "base.yaml"]) == 2
+    assert "unknown field" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "[]",
+        "{}",
+        "not JSON",
+        *(
+            json.dumps({**SETTINGS, **changed})
+            for changed in (
+                {"seed": "0"},
+                {"id": None},
+                {"samples": 1.5},
+                {"overrides": "gamma=1"},
+                {"overrides": [1]},
+                {"objectives": None},
+                {"concurrent": [1]},
+                {"colour": 1},
+                {"scheduler": "odd"},
+            )
+        ),
+    ],
+)
+def test_settings_that_are_none_are_named(small_folder: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    a_sweep_of_theirs(small_folder)
+    Path("sweeps/theirs/settings.json").write_text(text)
+    assert results.main(["theirs", "show"]) == 1
+    assert main(["--resume", "theirs"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("sweeps/theirs/settings.json: not the settings of a sweep: ") == 2
+    assert len(error) < 1000
+
+
+def test_an_unknown_field_of_the_settings_is_named(small_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a_sweep_of_theirs(small_folder, ("gama=0.9",))
+    assert results.main(["theirs", "show"]) == 2
+    assert "did you mean gamma?" in capsys.readouterr().err
+
+
+def test_figures_that_were_not_finite_are_read_back(small_folder: Path) -> None:
+    a_sweep_of_theirs(small_folder)
+    records = Records(SweepFolder.open("theirs").trials)
+    records.put(Record("t", 2, "finished", {"ddpg.actor_lr": 0.004}, {"x": math.nan}, (math.nan, 1.0), generation=1))
+    assert read_records(SweepFolder.open("theirs").trials)[-1].history == (None, 1.0)
