@@ -21,7 +21,7 @@ from tune.planning import plan_from
 from tune.records import Record, read_records
 from tune.running import Plan, told_of
 from tune.search import study_of
-from tune.space import Parameter, config_of
+from tune.space import Parameter, Values, config_of
 
 LEAST_TRIALS = 4  # for importance
 LEAST_TRIALS_OF_THE_TOP = 5  # PED-ANOVA compares the best tenth; fewer than this say nothing
@@ -141,13 +141,35 @@ def _correlation(parameter: Parameter, ranked: Sequence[Record]) -> float | None
     return correlation if np.isfinite(correlation) else None
 
 
+def values_of_the_sweep(findings: Findings) -> Values:
+    """The best trial's values of the fields that the sweep's file varies or holds fixed.
+
+    A record decides nothing else, such as where a run is written: anybody may have written it.
+    """
+    space = findings.plan.sweep.space
+    fields = {*space.constants, *(parameter.field for parameter in space.parameters)}
+    return {field: value for field, value in findings.best.values.items() if field in fields}
+
+
+def fields_left_out(findings: Findings) -> list[str]:
+    """The fields that the best trial's record has otherwise than the base config, and that do not count."""
+    base, kept = findings.plan.base, values_of_the_sweep(findings)
+    config = config_of(base, findings.best.values).model_dump(mode="json")
+    return [
+        f"{section}.{field}"
+        for section, fields in base.model_dump(mode="json").items()
+        for field, value in fields.items()
+        if config[section][field] != value and f"{section}.{field}" not in kept
+    ]
+
+
 def best_config(findings: Findings, sizes_of: Path) -> Config:
     """The best trial's config, with the sizes of another config (of full runs) where the sweep did not vary them.
 
     Raises ConfigError where they don't go together, RunError where there is no trial.
     """
     full = load_named_config(sizes_of).model_dump()
-    sections = config_of(findings.plan.base, findings.best.values).model_dump()
+    sections = config_of(findings.plan.base, values_of_the_sweep(findings)).model_dump()
     varied = {parameter.field for parameter in findings.parameters}
     for field in SIZES:
         if field not in varied:

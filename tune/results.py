@@ -16,7 +16,7 @@ from eigen2.config.trust import WITHHELD, withhold
 from eigen2.errors import ConfigError, Eigen2Error, RunError, printable, printable_lines
 from eigen2.files import write_atomically
 from eigen2.tracking.progress import duration
-from tune.findings import Findings, best_config, importances, shown
+from tune.findings import Findings, best_config, fields_left_out, importances, shown
 from tune.folder import SweepFolder
 from tune.narrow import narrow, second_phase
 from tune.pareto import pareto_table
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _asked(args: argparse.Namespace) -> tuple[str, SweepFolder]:
     command = args.words[-1]
     if command not in COMMANDS:
-        raise unknown(command, list(COMMANDS), "tune.results", "command")
+        raise unknown(command, list(COMMANDS), "", "command")
     if args.wandb and len(args.words) == 1:
         return command, import_sweep(args.wandb)
     if args.wandb or len(args.words) != 2:
@@ -151,6 +151,8 @@ def _best(findings: Findings, args: argparse.Namespace, console: Console) -> Non
         _say(console, f"a config of it: python -m tune.results {findings.folder.path} best --apply configs/best.yaml")
         return
     config = best_config(findings, args.sizes)
+    for field in fields_left_out(findings):
+        _say(console, f"note: left out {field} of the trial's record, which the sweep neither varies nor holds fixed")
     if best.values.keys() & WITHHELD.keys():  # anybody may have written the records of trials
         config, withheld = withhold(config)
         for field in withheld:

@@ -253,3 +253,20 @@ def test_figures_that_were_not_finite_are_read_back(small_folder: Path) -> None:
     records = Records(SweepFolder.open("theirs").trials)
     records.put(Record("t", 2, "finished", {"ddpg.actor_lr": 0.004}, {"x": math.nan}, (math.nan, 1.0), generation=1))
     assert read_records(SweepFolder.open("theirs").trials)[-1].history == (None, 1.0)
+
+
+def test_the_best_trials_record_decides_nothing_but_the_sweeps_own_fields(
+    small_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_sweep_of_theirs(small_folder)
+    foreign = {"run.runs_dir": "/theirs", "tracking.wandb_project": "theirs", "data.source": "/etc/passwd"}
+    values = {"ddpg.actor_lr": 0.002, "ddpg.gamma": 0.7, **foreign}
+    Records(SweepFolder.open("theirs").trials).put(Record("t", 2, "finished", values, best=9.0, generation=1))
+    assert results.main(["theirs", "best", "--apply", "best.yaml", "--sizes", "base.yaml"]) == 0
+    best, base = load_config(Path("best.yaml")), make_plan().base
+    assert (best.ddpg.actor_lr, best.ddpg.gamma) == (0.002, 0.7)
+    assert (best.run.runs_dir, best.data.source) == (base.run.runs_dir, base.data.source)
+    assert best.tracking.wandb_project == base.tracking.wandb_project
+    out = capsys.readouterr().out
+    for field in foreign:
+        assert f"note: left out {field} of the trial's record" in out
