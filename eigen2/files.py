@@ -8,7 +8,8 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,6 +40,18 @@ def write_synced(path: Path, content: bytes) -> None:
 def open_to_write(path: Path, mode: str) -> IO[Any]:
     """Open a file to write or append bytes. Raises OSError where the path is a link, a pipe or a device."""
     return open(path, mode, opener=_regular_file)  # Path.open takes no opener
+
+
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Raise RunError, which names the file, where the disk refuses one: it is full, or a folder is in the way."""
+    try:
+        yield
+    except BrokenPipeError:  # of the terminal's reader, no file
+        raise
+    except OSError as error:
+        path = error.filename2 or error.filename or folder
+        raise RunError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 def read_regular(path: Path, most: int = MOST_READ) -> bytes:

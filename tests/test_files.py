@@ -18,6 +18,7 @@ from eigen2.files import (
     write_atomically,
     write_csv,
     write_synced,
+    writing_into,
 )
 
 
@@ -136,3 +137,11 @@ def test_only_a_regular_file_of_some_bytes_is_read(tmp_path: Path) -> None:
             read_regular(tmp_path / name)
     with pytest.raises(OSError, match="not a regular file"):
         read_regular(Path("/dev/zero"))
+
+
+def test_a_write_that_the_disk_refuses_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "results.txt").mkdir()
+    with pytest.raises(RunError, match=r"results\.txt can't be written: Is a directory"), writing_into(tmp_path):
+        write_atomically(tmp_path / "results.txt", b"x")
+    with pytest.raises(BrokenPipeError), writing_into(tmp_path):
+        raise BrokenPipeError

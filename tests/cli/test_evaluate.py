@@ -243,6 +243,19 @@ def test_a_look_at_something_new_is_a_new_look(folder: RunFolder, tmp_path: Path
         assert "The hold-out was opened 2 times" in content(mine.evaluation)["verdict"][-1]
 
 
+@pytest.mark.parametrize(
+    "name", ["trades.csv", "equity.csv", "fitness.png", "equity.png", "results.txt", "evaluation.json"]
+)
+def test_a_folder_in_the_place_of_a_result_is_named(
+    folder: RunFolder, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = copied(folder, tmp_path)
+    (mine.path / name).unlink()
+    (mine.path / name).mkdir()
+    assert main(["evaluate", str(mine.path)]) == 1
+    assert capsys.readouterr().err == f"eigen2: {mine.path / name} can't be written: Is a directory\n"
+
+
 def test_other_runs_that_opened_the_same_hold_out_are_counted(folder: RunFolder, tmp_path: Path) -> None:
     for name in ("one", "two", "three"):
         shutil.copytree(folder.path, tmp_path / name)
