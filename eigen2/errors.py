@@ -14,6 +14,11 @@ def printable(text: str) -> str:
     return "".join(map(_printable, text))
 
 
+def printable_lines(text: str) -> str:
+    """`text` with its lines as they are, each made printable."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def _printable(letter: str) -> str:
     if letter.isprintable():
         return letter
@@ -23,13 +28,13 @@ def _printable(letter: str) -> str:
 class Eigen2Error(Exception):
     """Something failed for a reason the user can read; the command exits with `exit_code`.
 
-    A message that is too long to be read, since it quotes the input, is cut.
+    A message may quote the input, so its lines are made printable, and it is cut where it is too long to be read.
     """
 
     exit_code = 1
 
     def __str__(self) -> str:
-        message = super().__str__()
+        message = printable_lines(super().__str__())
         return message if len(message) <= MOST_OF_A_MESSAGE else f"{message[:MOST_OF_A_MESSAGE]} ..."
 
 
@@ -42,7 +47,7 @@ class ConfigError(Eigen2Error):
 class DataError(Eigen2Error):
     """A market file can't be used; the message names file, column and date where they are known.
 
-    The message may quote the file, so it is made printable.
+    The message is made printable on one line.
     """
 
     def __init__(self, message: str) -> None:

@@ -8,7 +8,8 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +18,7 @@ from eigen2.errors import RunError
 # a spreadsheet takes a cell that begins with one of these for a formula; the quote is the escape itself
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 ESCAPE = "'"
+MOST_READ = 2**20  # bytes
 LINK_OF_WANDB = "*run-*/logs/debug-core.log"  # W&B links each of its runs to a log in the home, and never writes there
 
 
@@ -38,6 +40,30 @@ def write_synced(path: Path, content: bytes) -> None:
 def open_to_write(path: Path, mode: str) -> IO[Any]:
     """Open a file to write or append bytes. Raises OSError where the path is a link, a pipe or a device."""
     return open(path, mode, opener=_regular_file)  # Path.open takes no opener
+
+
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Raise RunError, which names the file, where the disk refuses one: it is full, or a folder is in the way."""
+    try:
+        yield
+    except BrokenPipeError:  # of the terminal's reader, no file
+        raise
+    except OSError as error:
+        path = error.filename2 or error.filename or folder
+        raise RunError(f"{path} can't be written: {error.strerror or error}") from error
+
+
+def read_regular(path: Path, most: int = MOST_READ) -> bytes:
+    """The content of a file that may be anybody's. Raises OSError where it is no regular file, or has too many bytes.
+
+    A link, a pipe or a device is not read: it may have no end, or never begin.
+    """
+    with open(path, "rb", opener=_regular_file) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most} bytes", str(path))
+    return content
 
 
 def make_folder(path: Path) -> None:

@@ -10,7 +10,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from eigen2.files import write_atomically
+from eigen2.files import read_regular, write_atomically
 
 KEY_BYTES = 32
 
@@ -25,7 +25,7 @@ def write_owned(path: Path, content: bytes) -> None:
 def is_owned(path: Path) -> bool:
     """Whether a file is as `write_owned` left it, by this user on this machine."""
     try:
-        content, found = path.read_bytes(), _mark(path).read_bytes()
+        content, found = read_regular(path), read_regular(_mark(path))
     except OSError:
         return False
     key = _key()

@@ -3,12 +3,14 @@
 import logging
 import sys
 
+from eigen2.errors import printable_lines
+
 
 class StderrHandler(logging.Handler):
     """Writes to what sys.stderr is at that time: a live bar takes its place, and writing past it would tear the bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(f"{self.format(record)}\n")
+        sys.stderr.write(f"{printable_lines(self.format(record))}\n")
 
 
 def show_warnings() -> None:

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from eigen2.errors import DataError, printable
+from eigen2.errors import ConfigError, DataError, ResourceError, RunError, printable
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,8 @@ def test_printable(text: str, shown: str) -> None:
 def test_an_error_survives_a_process() -> None:
     error = pickle.loads(pickle.dumps(DataError("m.csv: a\x1b[31m")))
     assert str(error) == "m.csv: a\\x1b[31m"
+
+
+@pytest.mark.parametrize("kind", [ConfigError, RunError, ResourceError])
+def test_each_error_is_printable_and_keeps_its_lines(kind: type[Exception]) -> None:
+    assert str(kind("runs/a\x1b]0;x\x07:\n  line\x9b2J")) == "runs/a\\x1b]0;x\\x07:\n  line\\x9b2J"

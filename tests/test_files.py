@@ -12,11 +12,13 @@ from eigen2.files import (
     csv_cell,
     make_folder,
     open_to_write,
+    read_regular,
     require_own_files,
     text_of_cell,
     write_atomically,
     write_csv,
     write_synced,
+    writing_into,
 )
 
 
@@ -119,3 +121,27 @@ def test_the_link_that_w_and_b_makes_to_its_own_log_is_no_way_out(tmp_path: Path
     (logs / "debug.log").symlink_to(tmp_path / "home.log")
     with pytest.raises(RunError, match="leads out of"):
         require_own_files(tmp_path / "run")
+
+
+def test_only_a_regular_file_of_some_bytes_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    assert read_regular(tmp_path / "file", most=3) == b"abc"
+    with pytest.raises(OSError, match="more than 2 bytes"):
+        read_regular(tmp_path / "file", most=2)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "zeros", "link", "folder", "nothing"):
+        with pytest.raises(OSError, match=name):
+            read_regular(tmp_path / name)
+    with pytest.raises(OSError, match="not a regular file"):
+        read_regular(Path("/dev/zero"))
+
+
+def test_a_write_that_the_disk_refuses_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "results.txt").mkdir()
+    with pytest.raises(RunError, match=r"results\.txt can't be written: Is a directory"), writing_into(tmp_path):
+        write_atomically(tmp_path / "results.txt", b"x")
+    with pytest.raises(BrokenPipeError), writing_into(tmp_path):
+        raise BrokenPipeError

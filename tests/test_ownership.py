@@ -1,5 +1,6 @@
 """A file is known as the user's own by a key that never leaves the home."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -48,4 +49,11 @@ def test_without_a_home_files_are_written_all_the_same(tmp_path: Path, home: Pat
     home.write_text("a file where the folder should be")
     write_owned(tmp_path / "config.yaml", b"mine")
     assert (tmp_path / "config.yaml").read_bytes() == b"mine"
+    assert not is_owned(tmp_path / "config.yaml")
+
+
+def test_a_mark_that_is_a_pipe_is_none(tmp_path: Path, home: Path) -> None:
+    write_owned(tmp_path / "config.yaml", b"mine")
+    (tmp_path / ".config.yaml.mark").unlink()
+    os.mkfifo(tmp_path / ".config.yaml.mark")
     assert not is_owned(tmp_path / "config.yaml")

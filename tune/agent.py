@@ -19,7 +19,8 @@ from types import FrameType
 import ray
 from rich.console import Console
 
-from eigen2.config import Config, load_config
+from eigen2.config import Config
+from eigen2.config.trust import load_named_config
 from eigen2.errors import Eigen2Error
 from eigen2.terminal import show_warnings
 from eigen2.tracking.expression import check
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, agent: Agent) -> int:
-    base = load_config(args.config, args.set)
+    base = load_named_config(args.config, args.set)
     sweep_id = os.environ.get(SWEEP_ID)
     config, folder, sink = _swept(base, sweep_id) if sweep_id else _by_hand(base, args.sweep_file)
     _train(config, folder, sink, agent)

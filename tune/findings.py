@@ -11,15 +11,17 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 from scipy import stats
 
-from eigen2.config import Config, config_from_dict, load_config
-from eigen2.errors import RunError
+from eigen2.config import Config, config_from_dict
+from eigen2.config.trust import load_named_config
+from eigen2.errors import ConfigError, RunError, brief, printable
+from tune.fields import checked
 from tune.folder import SweepFolder
 from tune.pareto import in_order
 from tune.planning import plan_from
 from tune.records import Record, read_records
 from tune.running import Plan, told_of
 from tune.search import study_of
-from tune.space import Parameter, config_of
+from tune.space import Parameter, Values, config_of
 
 LEAST_TRIALS = 4  # for importance
 LEAST_TRIALS_OF_THE_TOP = 5  # PED-ANOVA compares the best tenth; fewer than this say nothing
@@ -45,7 +47,11 @@ class Findings:
     @classmethod
     def of(cls, folder: SweepFolder) -> "Findings":
         """The findings of a sweep's folder. Raises RunError or ConfigError if it can't be read."""
-        return cls(folder, plan_from(folder), tuple(read_records(folder.trials)))
+        findings = cls(folder, plan_from(folder), tuple(read_records(folder.trials)))
+        for record in findings.records:
+            for parameter in findings.parameters:
+                _require_value(record, parameter, str(folder.trials))
+        return findings
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -69,6 +75,19 @@ class Findings:
         if not self.ranked:
             raise RunError(f"sweep {self.folder.path} has no finished trial yet")
         return self.ranked[0]
+
+
+def _require_value(record: Record, parameter: Parameter, where: str) -> None:
+    """Raise RunError where a trial has no value of a parameter, or was rated with one that its field can't hold."""
+    if parameter.field not in record.values:
+        raise RunError(
+            f"{where}: trial {brief(record.trial)} has no value of {parameter.field}, which the sweep varies"
+        )
+    if record.best is not None:
+        try:
+            checked(parameter.field, record.values[parameter.field], f"{where}: trial {brief(record.trial)}")
+        except ConfigError as error:
+            raise RunError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -96,6 +115,11 @@ def importances(findings: Findings) -> list[Importance]:
         )
     told = [told_of(record, (findings.plan.metric,)) for record in sorted(ranked, key=lambda record: record.number)]
     study = study_of(findings.plan.sweep.space, [findings.plan.metric.goal], told)
+    if len(study.trials) < LEAST_TRIALS:
+        raise RunError(
+            f"sweep {findings.folder.path} has {len(study.trials)} finished trials with values that its file can give; "
+            f"importance needs {LEAST_TRIALS}"
+        )
     shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
     top: Mapping[str, float] = {}
     if len(ranked) >= 10 * LEAST_TRIALS_OF_THE_TOP:
@@ -117,13 +141,35 @@ def _correlation(parameter: Parameter, ranked: Sequence[Record]) -> float | None
     return correlation if np.isfinite(correlation) else None
 
 
+def values_of_the_sweep(findings: Findings) -> Values:
+    """The best trial's values of the fields that the sweep's file varies or holds fixed.
+
+    A record decides nothing else, such as where a run is written: anybody may have written it.
+    """
+    space = findings.plan.sweep.space
+    fields = {*space.constants, *(parameter.field for parameter in space.parameters)}
+    return {field: value for field, value in findings.best.values.items() if field in fields}
+
+
+def fields_left_out(findings: Findings) -> list[str]:
+    """The fields that the best trial's record has otherwise than the base config, and that do not count."""
+    base, kept = findings.plan.base, values_of_the_sweep(findings)
+    config = config_of(base, findings.best.values).model_dump(mode="json")
+    return [
+        f"{section}.{field}"
+        for section, fields in base.model_dump(mode="json").items()
+        for field, value in fields.items()
+        if config[section][field] != value and f"{section}.{field}" not in kept
+    ]
+
+
 def best_config(findings: Findings, sizes_of: Path) -> Config:
     """The best trial's config, with the sizes of another config (of full runs) where the sweep did not vary them.
 
     Raises ConfigError where they don't go together, RunError where there is no trial.
     """
-    full = load_config(sizes_of).model_dump()
-    sections = config_of(findings.plan.base, findings.best.values).model_dump()
+    full = load_named_config(sizes_of).model_dump()
+    sections = config_of(findings.plan.base, values_of_the_sweep(findings)).model_dump()
     varied = {parameter.field for parameter in findings.parameters}
     for field in SIZES:
         if field not in varied:
@@ -137,4 +183,4 @@ def best_config(findings: Findings, sizes_of: Path) -> Config:
 
 def shown(value: Any) -> str:
     """A value for a table."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))

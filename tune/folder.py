@@ -6,13 +6,18 @@ import uuid
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from eigen2.config import Config, dump_config, load_config
+from eigen2.config.loading import first_problem
 from eigen2.config.trust import withhold
 from eigen2.errors import ConfigError, RunError
 from eigen2.files import require_own_files, write_atomically
 from eigen2.locking import FolderLock
 from eigen2.ownership import is_owned, write_owned
+from tune.scheduler import Name
 
 SWEEPS = Path("sweeps")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")  # with a trial's name behind it, it must make an id for W&B
@@ -27,9 +32,11 @@ class Settings:
     constants; concurrent: trials at once, none: what fits the machine.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     id: str
     seed: int
-    scheduler: str
+    scheduler: Name
     samples: int | None
     objectives: tuple[str, ...]
     overrides: tuple[str, ...]
@@ -39,7 +46,7 @@ class Settings:
     def new(
         cls,
         seed: int,
-        scheduler: str,
+        scheduler: Name,
         samples: int | None,
         objectives: tuple[str, ...],
         overrides: tuple[str, ...],
@@ -94,11 +101,11 @@ class SweepFolder:
     def read_settings(self) -> Settings:
         """How the sweep is run. Raises RunError if that can't be read."""
         try:
-            found = json.loads(self.settings.read_bytes())
-            lists = {name: tuple(found[name]) for name in ("objectives", "overrides")}
-            return Settings(**{**found, **lists})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise RunError(f"{self.settings}: can't be read: {error}") from error
+            return TypeAdapter(Settings).validate_json(self.settings.read_bytes(), strict=True)
+        except OSError as error:
+            raise RunError(f"{self.settings}: can't be read: {error.strerror}") from error
+        except ValidationError as error:
+            raise RunError(f"{self.settings}: not the settings of a sweep: {first_problem(error)}") from error
 
     def write_settings(self, settings: Settings) -> None:
         """Keep how the sweep is run. Raises RunError if the folder can't be written."""

@@ -11,8 +11,10 @@ from typing import Any
 
 import yaml
 
-from eigen2.config.loading import yaml_text, yaml_value
-from eigen2.errors import ConfigError, RunError
+from eigen2.config.loading import overridden, yaml_text, yaml_value
+from eigen2.config.trust import fields_withheld
+from eigen2.errors import ConfigError, RunError, printable
+from eigen2.ownership import is_owned
 from tune.fields import SWEEP_TRIALS
 from tune.findings import Findings, shown
 from tune.laws import Beta, Categories, Integers, Law, LogUniform, Normal, Quantised, Uniform
@@ -23,16 +25,21 @@ LEAST_TOP = 2  # trials that a range is drawn round
 ALONE = 0.1  # share of the old width kept on each side of one single value
 LEAST_SIGMA = 0.1  # of the old sigma
 DIGITS = 3
+ENTITY = "tracking.wandb_entity"
 
 Spec = dict[str, Any]
 
 
 def second_phase(findings: Findings, path: Path) -> str:
-    """The command that starts a narrowed file with all else as in the first phase."""
+    """The command that starts a narrowed file with all else as in the first phase.
+
+    It sets nothing that the folder may not decide unasked: settings.json may be anybody's.
+    """
     settings, sweep = findings.plan.settings, findings.plan.sweep
     words = ["python", "-m", "tune.sweep", str(path), "--config", str(findings.folder.base)]
     words += [word for objective in settings.objectives for word in ("--objective", objective)]
-    words += [word for override in settings.overrides for word in ("--set", override)]
+    kept = [override for override in settings.overrides if not overridden([override]) & _withheld(findings)]
+    words += [word for override in kept for word in ("--set", override)]
     if settings.scheduler != default_name(sweep):
         words += ["--scheduler", settings.scheduler]
     return shlex.join(words)
@@ -40,11 +47,15 @@ def second_phase(findings: Findings, path: Path) -> str:
 
 @dataclass(frozen=True)
 class Narrowed:
-    """A sweep file's text, and a sentence for each parameter: what was done to it."""
+    """A sweep file's text, a sentence for each parameter (what was done to it), and the fields that were left out.
+
+    left_out: fields of the sweep's file and of its settings that a folder may not decide unasked.
+    """
 
     text: str
     fixed: tuple[str, ...]
     tightened: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def narrow(findings: Findings, top: float) -> Narrowed:
@@ -65,13 +76,33 @@ def narrow(findings: Findings, top: float) -> Narrowed:
         raw["metric"] = {"name": findings.plan.metric.name, "goal": findings.plan.metric.goal}
     fixed: list[str] = []
     tightened: list[str] = []
+    withheld = _withheld(findings)
     for parameter in findings.parameters:
+        if parameter.field in withheld:
+            continue
         spec = _spec(parameter, [record.values[parameter.field] for record in best])
         _place(raw["parameters"], parameter.name, spec)
         (fixed if "value" in spec else tightened).append(f"{parameter.name}: {_told(spec)}")
     _set_sweep_trials(raw["parameters"], findings.trials_compared)
-    head = f"# {findings.plan.sweep.name}, narrowed round its best {len(best)} of {len(findings.ranked)} trials.\n"
-    return Narrowed(head + yaml.safe_dump(raw, sort_keys=False), tuple(fixed), tuple(tightened))
+    for field in withheld:
+        _remove(raw["parameters"], field)
+    if ENTITY in withheld:
+        raw.pop("entity", None)
+    name = printable(findings.plan.sweep.name)
+    head = f"# {name}, narrowed round its best {len(best)} of {len(findings.ranked)} trials.\n"
+    return Narrowed(head + yaml.safe_dump(raw, sort_keys=False), tuple(fixed), tuple(tightened), _left_out(findings))
+
+
+def _withheld(findings: Findings) -> set[str]:
+    return set(fields_withheld(is_owned(findings.folder.base)))
+
+
+def _left_out(findings: Findings) -> tuple[str, ...]:
+    sweep = findings.plan.sweep
+    set_there = overridden(findings.plan.settings.overrides) | sweep.space.constants.keys()
+    set_there |= {parameter.field for parameter in findings.parameters}
+    set_there |= {ENTITY} if sweep.entity else set()
+    return tuple(sorted(set_there & _withheld(findings)))
 
 
 def _spec(parameter: Parameter, values: Sequence[Any]) -> Spec:
@@ -88,6 +119,8 @@ def _spec(parameter: Parameter, values: Sequence[Any]) -> Spec:
 
 def _of_categories(law: Categories, values: Sequence[Any]) -> Spec:
     held = [value in values for value in law.values]
+    if not any(held):
+        raise RunError(f"none of the best trials has a value that the sweep's file lists: {_listed(list(law.values))}")
     if law.is_ordered:
         first, last = held.index(True), len(held) - 1 - held[::-1].index(True)
         held = [first <= place <= last for place in range(len(held))]
@@ -162,13 +195,19 @@ def _place(parameters: dict[str, Any], name: str, spec: Spec) -> None:
 
 def _set_sweep_trials(parameters: dict[str, Any], trials: int) -> None:
     """Count the trials of this phase: whatever the second one finds is chosen among them too."""
-    section, _, plain = SWEEP_TRIALS.partition(".")
-    parameters.pop(SWEEP_TRIALS, None)
+    _remove(parameters, SWEEP_TRIALS)
+    parameters[SWEEP_TRIALS.rpartition(".")[2]] = {"value": trials}
+
+
+def _remove(parameters: dict[str, Any], field: str) -> None:
+    """Take a field out, by its dotted name, by its plain one and in its section."""
+    section, _, plain = field.partition(".")
+    parameters.pop(field, None)
+    parameters.pop(plain, None)
     nested = parameters.get(section, {}).get("parameters", {})
     nested.pop(plain, None)
     if section in parameters and not nested:
         del parameters[section]
-    parameters[plain] = {"value": trials}
 
 
 def _told(spec: Spec) -> str:

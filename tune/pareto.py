@@ -4,7 +4,9 @@ import math
 from collections.abc import Iterable, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
+from eigen2.errors import printable
 from tune.records import Record
 from tune.sweep_file import Metric
 from tune.table import header_of
@@ -41,7 +43,7 @@ def pareto_table(records: Iterable[Record], objectives: Sequence[Metric]) -> Tab
     front = sorted(pareto(records, objectives), key=lambda record: _costs(record, objectives))
     table = Table("Pareto front", *(f"{header_of(one.name)}\n({one.goal})" for one in objectives), header_style="bold")
     for record in front:
-        table.add_row(record.trial, *(f"{value:.4g}" for value in values_of(record, objectives)))
+        table.add_row(Text(printable(record.trial)), *(f"{value:.4g}" for value in values_of(record, objectives)))
     return table
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from rapidfuzz import process
 
-from eigen2.config import Config, load_config
-from eigen2.config.loading import SECTION_OF
-from eigen2.config.trust import WITHHELD
+from eigen2.config import Config
+from eigen2.config.loading import SECTION_OF, overridden
+from eigen2.config.trust import WITHHELD, load_named_config
 from eigen2.errors import ConfigError
 from eigen2.tracking.expression import check
 from eigen2.training.metrics import NUMBERS
@@ -90,7 +90,7 @@ def require_harmless(folder: SweepFolder, asked: Iterable[str]) -> None:
 
 def base_config(path: Path | None, overrides: Sequence[str], sweep: SweepFile) -> Config:
     """The config under every trial's values, with its market's path made absolute: trials may run anywhere."""
-    config = load_config(path, overrides)
+    config = load_named_config(path, overrides)
     if Path(config.data.source).exists():
         data = config.data.model_copy(update={"source": str(Path(config.data.source).resolve())})
         config = config.model_copy(update={"data": data})
@@ -109,11 +109,10 @@ def _with_constants(sweep: SweepFile, base: Config, overrides: Sequence[str]) ->
     """The command line stands over the file's constants; what the file varies it can't fix."""
     constants = dict(sweep.space.constants)
     varied = {parameter.field for parameter in sweep.space.parameters}
-    for override in overrides:
-        plain = override.partition("=")[0].strip().rpartition(".")[2]
-        field = f"{SECTION_OF[plain]}.{plain}"
+    for field in overridden(overrides):
         if field in varied:
-            raise ConfigError(f"--set {override}: the sweep file varies {plain}; fix it there with `value:`")
+            plain = field.rpartition(".")[2]
+            raise ConfigError(f"--set {field}: the sweep file varies {plain}; fix it there with `value:`")
         if field in constants:
             constants[field] = _held(base, field)
     return replace(sweep, space=replace(sweep.space, constants=constants))

@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from eigen2.config.loading import first_problem
+from eigen2.errors import RunError
 from eigen2.tracking.jsonl import JsonLines, read_rows
 
 State = Literal["running", "finished", "stopped", "failed"]
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
 
 
 @dataclass(frozen=True)
@@ -19,18 +25,20 @@ class Record:
     generation: how many are done; seconds: of training; reason: why it was stopped or failed; run: its run folder.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
+
     trial: str
-    number: int
+    number: Count
     state: State
     values: Mapping[str, Any]
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    history: tuple[float, ...] = ()
+    history: tuple[float | None, ...] = ()  # None where it was not finite
     best: float | None = None
-    generation: int = 0
+    generation: Count = 0
     seconds: float = 0.0
     reason: str | None = None
     run: str | None = None
-    others: tuple[tuple[float, ...], ...] = ()
+    others: tuple[tuple[float | None, ...], ...] = ()
 
     @property
     def rows(self) -> list[tuple[float, ...]]:
@@ -75,10 +83,18 @@ class Records:
 def read_records(path: Path) -> list[Record]:
     """The last record of each trial, by number; none where there is no file. Raises RunError if it can't be read."""
     rows = read_rows(path) if path.exists() else []
-    last = {row["trial"]: _record(row) for row in rows}
-    return sorted(last.values(), key=lambda record: record.number)
+    records = [_record(row, f"{path}, line {line}") for line, row in enumerate(rows, start=1)]
+    return sorted({record.trial: record for record in records}.values(), key=lambda record: record.number)
 
 
-def _record(row: Mapping[str, Any]) -> Record:
-    others = tuple(map(tuple, row.get("others", ())))
-    return Record(**{**row, "history": tuple(row["history"]), "others": others})
+def _record(row: Mapping[str, Any], where: str) -> Record:
+    try:
+        record = _RECORD.validate_python(row)
+    except ValidationError as error:
+        raise RunError(f"{where}: not the record of a trial: {first_problem(error)}") from error
+    if any(len(values) != len(record.history) for values in record.others):
+        raise RunError(f"{where}: not the record of a trial: others has more or fewer generations than history")
+    return record
+
+
+_RECORD = TypeAdapter(Record)

@@ -106,7 +106,7 @@ def axis_of(parameter: Parameter) -> Axis:
 def _place(parameter: Parameter, record: Record) -> float | None:
     try:
         return place_of(parameter, record.values[parameter.field])
-    except (ValueError, KeyError):  # a value from before the sweep's file was changed
+    except (ValueError, KeyError, TypeError):  # a value from before the sweep's file was changed
         return None
 
 

@@ -13,11 +13,11 @@ from rich.text import Text
 
 from eigen2.config import dump_config
 from eigen2.config.trust import WITHHELD, withhold
-from eigen2.errors import ConfigError, Eigen2Error, RunError
+from eigen2.errors import ConfigError, Eigen2Error, RunError, printable, printable_lines
 from eigen2.files import write_atomically
 from eigen2.tracking.progress import duration
 from tune import CONFIGS
-from tune.findings import Findings, best_config, importances, shown
+from tune.findings import Findings, best_config, fields_left_out, importances, shown
 from tune.folder import SweepFolder
 from tune.narrow import narrow, second_phase
 from tune.pareto import pareto_table
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _asked(args: argparse.Namespace) -> tuple[str, SweepFolder]:
     command = args.words[-1]
     if command not in COMMANDS:
-        raise unknown(command, list(COMMANDS), "tune.results", "command")
+        raise unknown(command, list(COMMANDS), "", "command")
     if args.wandb and len(args.words) == 1:
         return command, import_sweep(args.wandb)
     if args.wandb or len(args.words) != 2:
@@ -85,7 +85,7 @@ class Column:
 
 def _columns(findings: Findings, records: Sequence[Record]) -> list[Column]:
     def column(name: str, cell: Callable[[Record], str]) -> Column:
-        return Column(header_of(name), tuple(Text(cell(record)) for record in records))
+        return Column(header_of(name), tuple(Text(printable(cell(record))) for record in records))
 
     states = Column("state", tuple(Text(record.state, STYLES[record.state]) for record in records))
     return [
@@ -142,22 +142,25 @@ def _sorted(findings: Findings, by: str | None, reverse: bool) -> list[Record]:
 
 def _best(findings: Findings, args: argparse.Namespace, console: Console) -> None:
     best = findings.best
-    _say(console, f"{best.trial}: {findings.plan.metric.name} {shown(best.best)} after {best.generation} generations")
+    name = printable(best.trial)
+    _say(console, f"{name}: {findings.plan.metric.name} {shown(best.best)} after {best.generation} generations")
     for parameter in findings.parameters:
         _say(console, f"  {parameter.name}: {shown(best.values[parameter.field])}")
     if best.run:
-        _say(console, f"its run: {best.run}")
+        _say(console, f"its run: {printable(best.run)}")
     if args.apply is None:
         _say(console, f"a config of it: python -m tune.results {findings.folder.path} best --apply configs/best.yaml")
         return
     config = best_config(findings, args.sizes)
+    for field in fields_left_out(findings):
+        _say(console, f"note: left out {field} of the trial's record, which the sweep neither varies nor holds fixed")
     if best.values.keys() & WITHHELD.keys():  # anybody may have written the records of trials
         config, withheld = withhold(config)
         for field in withheld:
             _say(console, f"note: left out {field}, which {WITHHELD[field]}: set it yourself if the sweep is your own")
-    head = f"# The best trial of sweep {findings.folder.name} ({best.trial}), with the sizes of {args.sizes}.\n"
+    head = f"# The best trial of sweep {findings.folder.name} ({name}), with the sizes of {args.sizes}.\n"
     _write(args.apply, head + dump_config(config))
-    _say(console, f"{args.apply}: the sizes of {args.sizes}, the parameters of {best.trial}")
+    _say(console, f"{args.apply}: the sizes of {args.sizes}, the parameters of {name}")
     _say(console, f"train it: eigen2 train {args.apply}")
 
 
@@ -187,6 +190,8 @@ def _narrow(findings: Findings, args: argparse.Namespace, console: Console) -> N
         _say(console, f"{title}:{'' if told else ' none'}")
         for one in told:
             _say(console, f"  {one}")
+    for field in narrowed.left_out:
+        _say(console, f"note: left out {field}, which {WITHHELD[field]}: set it yourself if the sweep is your own")
     _say(console, f"{path}: start it with {second_phase(findings, path)}")
 
 
@@ -200,7 +205,7 @@ COMMANDS: dict[str, Callable[[Findings, argparse.Namespace, Console], None]] = {
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable_lines(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_wide(console: Console, table: Table) -> None:

@@ -62,8 +62,7 @@ class Plan:
     @property
     def scheduler(self) -> Name:
         """Who stops trials early; nobody where an objective is known only when a trial is over."""
-        chosen: Name = self.settings.scheduler  # type: ignore[assignment]
-        return "none" if self.known_at_the_end else chosen
+        return "none" if self.known_at_the_end else self.settings.scheduler
 
     @property
     def earlier_trials(self) -> int:

@@ -202,7 +202,7 @@ def study_of(space: Space, goals: Sequence[Goal], told: Iterable[Told], seed: in
     for trial in told:
         try:
             params = space.encoded(trial.values)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             continue
         study.add_trial(
             create_trial(

@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from pydantic import ValidationError
 
 from eigen2.config import Config, config_from_dict
-from eigen2.errors import ConfigError, brief
+from eigen2.errors import ConfigError, brief, brief_name
 from eigen2.randomness import DRIVER, stream
 from tune.fields import field_named, fits
 from tune.laws import Categories, Law
@@ -119,6 +119,8 @@ def config_of(base: Config, values: Mapping[str, Any]) -> Config:
     sections = base.model_dump()
     for field, value in values.items():
         section, _, name = field.partition(".")
+        if section not in sections or not name:
+            raise ConfigError(f"the trial: unknown field {brief_name(field)}")
         sections[section][name] = value
     return config_from_dict(sections, "the trial")
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import ray
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from eigen2.errors import ConfigError, Eigen2Error, RunError
+from eigen2.errors import ConfigError, Eigen2Error, RunError, printable, printable_lines
 from eigen2.terminal import show_warnings
 from eigen2.training.cluster import connect, nodes
 from eigen2.training.room import nodes_in_reach
@@ -56,7 +57,7 @@ def _begin(args: argparse.Namespace) -> int:
     if args.retry_failed:
         raise ConfigError("--retry-failed is for a sweep that was begun: give it with --resume NAME")
     if args.trust:
-        raise ConfigError("--trust is for --resume: what a config or sweep file says is obeyed in any case")
+        raise ConfigError("--trust is for --resume: leave it out")
     concurrent, asked = _concurrent(args), _samples(args)
     file = args.file or DEFAULT_FILE
     sweep = SweepFile.read(file)
@@ -155,9 +156,10 @@ def _conclude(plan: Plan, folder: SweepFolder, records: Records, console: Consol
     if best is None:
         raise RunError(f"no trial has a value of {plan.metric.name}; optimise another metric, with --objective METRIC")
     by = f" by {plan.metric.name}" if len(plan.objectives) > 1 else ""
-    values = Table("parameter", f"{best.trial}, the best{by}", header_style="bold")
+    values = Table("parameter", header_style="bold")
+    values.add_column(Text(f"{printable(best.trial)}, the best{by}"))
     for parameter in plan.sweep.space.parameters:
-        values.add_row(parameter.field, f"{best.values[parameter.field]}")
+        values.add_row(parameter.field, Text(printable(str(best.values.get(parameter.field)))))
     console.print(values)
     for command in (
         f"python -m tune.results {folder.name} best --apply configs/best.yaml",
@@ -200,9 +202,10 @@ def _space_table(plan: Plan) -> Table:
     table = Table("parameter", "values", "middle", header_style="bold")
     middle = plan.sweep.space.middle()
     for parameter in plan.sweep.space.parameters:
-        table.add_row(parameter.field, str(parameter.law), str(middle[parameter.field]))
+        cells = (parameter.law, middle[parameter.field])
+        table.add_row(parameter.field, *(Text(printable(str(cell))) for cell in cells))
     for field, value in plan.sweep.space.constants.items():
-        table.add_row(field, "fixed", str(value))
+        table.add_row(field, "fixed", Text(printable(str(value))))
     return table
 
 
@@ -266,7 +269,7 @@ def _overrides(args: argparse.Namespace, sweep: SweepFile) -> list[str]:
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable_lines(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _failed(args: argparse.Namespace, message: str, code: int) -> int:

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from eigen2.errors import printable, printable_lines
 from eigen2.tracking.progress import duration
 from tune.records import Record, Records
 from tune.sweep_file import Metric
@@ -54,7 +55,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line above the table."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable_lines(text), markup=False, highlight=False, soft_wrap=True)
 
     def changed(self, record: Record) -> None:
         """A trial took a step; shown as a line where there is no table."""
@@ -67,7 +68,7 @@ class Progress:
     def render(self) -> RenderableType:
         """The table: best trial first line, then the newest trials."""
         recent = list(self._records)[-RECENT:]
-        return Group(Text(self.summary()), trials_table(recent, self._metric), *map(Text, reasons(recent)))
+        return Group(Text(printable(self.summary())), trials_table(recent, self._metric), *map(Text, reasons(recent)))
 
     def summary(self) -> str:
         """Trials by state, the best so far, and the time left, on one line."""
@@ -117,7 +118,7 @@ def trials_table(records: Iterable[Record], metric: Metric) -> Table:
     table = Table("trial", "state", "generation", header_of(metric.name), "time", header_style="bold")
     for record in records:
         table.add_row(
-            record.trial,
+            Text(printable(record.trial)),
             Text(record.state, STYLES[record.state]),
             str(record.generation),
             "-" if record.best is None else f"{record.best:.4g}",
@@ -131,7 +132,7 @@ def reasons(records: Iterable[Record]) -> list[str]:
     trials: dict[tuple[str, str], list[str]] = {}
     for record in records:
         if record.reason:
-            trials.setdefault((record.state, record.reason), []).append(record.trial)
+            trials.setdefault((record.state, printable(record.reason)), []).append(printable(record.trial))
     return [
         f"{', '.join(names)}: {reason}" if reason.startswith(state) else f"{', '.join(names)} {state}: {reason}"
         for (state, reason), names in trials.items()

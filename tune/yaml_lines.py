@@ -46,7 +46,7 @@ def unknown(name: object, known: list[str], where: str, what: str) -> ConfigErro
     shown = brief_name(name)
     found = process.extractOne(shown, known, score_cutoff=50)
     hint = f"; did you mean {found[0]}?" if found else f"; it is one of {', '.join(known)}"
-    return ConfigError(f"{where}: unknown {what} {shown}{hint}")
+    return ConfigError(f"{where}{': ' if where else ''}unknown {what} {shown}{hint}")
 
 
 def _note_lines(node: yaml.Node, keys: Keys, lines: dict[Keys, int], seen: set[int], path: Path) -> None:

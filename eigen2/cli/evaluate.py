@@ -13,7 +13,7 @@ from eigen2.errors import ConfigError, RunError, concerning
 from eigen2.evaluation.assessment import COSTS_BPS, Assessment, assess
 from eigen2.evaluation.examination import CHAMPION, Segment, equity_of, examine, trades_of
 from eigen2.evaluation.verdict import verdict, verdict_on_other_data
-from eigen2.files import write_atomically, write_csv
+from eigen2.files import write_atomically, write_csv, writing_into
 from eigen2.learning.agent import Agent, MarketView
 from eigen2.market.build import load_market
 from eigen2.market.market import Market
@@ -86,11 +86,12 @@ def examined(
     segments = examine(market, config, champion.act, COSTS_BPS)
     assessment = assess(segments, market, candidates, openings, config.run.sweep_trials, config.run.seed)
 
-    write_csv(results.trades, [row for segment in segments for row in trades_of(segment, market)])
-    write_csv(results.equity, [row for segment in segments for row in equity_of(segment, market)])
-    plot_fitness(rows, results.fitness_plot)
-    _plot_holdout(segments[-1], market, results.equity_plot)
-    _tell(assessment, subject, console)
+    with writing_into(results.path):
+        write_csv(results.trades, [row for segment in segments for row in trades_of(segment, market)])
+        write_csv(results.equity, [row for segment in segments for row in equity_of(segment, market)])
+        plot_fitness(rows, results.fitness_plot)
+        _plot_holdout(segments[-1], market, results.equity_plot)
+        _tell(assessment, subject, console)
     final = _final_figures(segments[0])
     score = value_of(config.tracking.combined_score, {**rows[-1], **final})
     return Examined(results, final if score is None else {**final, "combined_score": score})

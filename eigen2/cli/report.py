@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from eigen2.cli.evaluate import examine_run
-from eigen2.errors import RunError
+from eigen2.errors import RunError, printable
 from eigen2.files import write_atomically
 from eigen2.market.build import load_market
 from eigen2.market.market import Market
@@ -83,6 +83,6 @@ def _closes(market: Market, trades: list[Trade], folder: RunFolder) -> dict[str,
     closes = {}
     for stock in most_traded(trades):
         if stock not in market.columns:
-            raise RunError(f"{folder.trades}: trades {stock}, which is no column of the run's market")
+            raise RunError(f"{folder.trades}: trades {printable(stock)}, which is no column of the run's market")
         closes[stock] = (market.dates[days], market.prices.close[days, market.columns.index(stock)])
     return closes

@@ -14,12 +14,12 @@ from rich.console import Console
 from eigen2.cli.study_results import tell_seeds, tell_windows
 from eigen2.cli.train import join_cluster, load_checked
 from eigen2.cli.training import train_run
-from eigen2.config import Config, load_config
+from eigen2.config import Config
 from eigen2.config.loading import with_overrides
-from eigen2.config.trust import require_asked_for
+from eigen2.config.trust import load_named_config, require_asked_for
 from eigen2.errors import ConfigError, RunError
 from eigen2.evaluation.walk_forward import window_configs
-from eigen2.files import require_own_files
+from eigen2.files import require_own_files, writing_into
 from eigen2.training.provenance import require_same, with_data_found
 from eigen2.training.resume import Resume
 from eigen2.training.run_folder import RunFolder
@@ -45,12 +45,16 @@ def run_study(args: argparse.Namespace) -> int:
         folder = place.with_name(f"{place.name}-walk-forward-{args.walk_forward}")
         windows = window_configs(config, market.dates, args.walk_forward)
         names = [f"window_{number}" for number in range(1, len(windows) + 1)]
-        tell_windows(_trained(_placed(windows, names, folder), console), folder, Console())
+        runs = _trained(_placed(windows, names, folder), console)
+        with writing_into(folder):
+            tell_windows(runs, folder, Console())
     else:
         folder = place.with_name(f"{place.name}-seeds-{args.seeds}")
         seeds = [_with(config, "run", seed=config.run.seed + number) for number in range(args.seeds)]
         names = [f"seed_{config.run.seed}" for config in seeds]
-        tell_seeds(_trained(_placed(seeds, names, folder), console), folder, Console())
+        runs = _trained(_placed(seeds, names, folder), console)
+        with writing_into(folder):
+            tell_seeds(runs, folder, Console())
     Console().print(f"study folder: {folder}", highlight=False)
     return 0
 
@@ -62,7 +66,7 @@ def _config_and_place(path: Path, overrides: Sequence[str], trust: bool) -> tupl
         config, asked = with_overrides(of_run, overrides)
         require_asked_for(folder.withheld, asked, f"run {path}")
         return with_data_found(folder, config), path.resolve()
-    config = load_config(path, overrides)
+    config = load_named_config(path, overrides)
     return config, Path(config.run.runs_dir) / (config.run.name or path.stem)
 
 

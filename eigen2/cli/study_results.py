@@ -22,6 +22,7 @@ from eigen2.evaluation.walk_forward import Curves, stitched
 from eigen2.files import write_atomically
 from eigen2.randomness import DRIVER, stream
 from eigen2.report.plots import plot_equity
+from eigen2.report.records import read_text
 from eigen2.report.tables import Result, plain_text, results_table
 from eigen2.training.run_folder import RunFolder
 
@@ -111,8 +112,8 @@ def _holdouts(folders: Sequence[RunFolder]) -> tuple[NDArray[np.datetime64], Cur
     """Days and equity of all hold-outs, one after the other."""
     days, parts = [], []
     for run in folders:
-        with run.equity.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["segment"] == HOLDOUT]
+        told = csv.DictReader(io.StringIO(read_text(run.equity), newline=""))
+        rows = [row for row in told if row["segment"] == HOLDOUT]
         days += [np.datetime64(row["date"]) for row in rows]
         names = [name for name in rows[0] if name not in ("segment", "date")]
         parts.append({name: np.array([float(row[name]) for row in rows]) for name in names})

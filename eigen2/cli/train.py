@@ -13,7 +13,8 @@ from rich.console import Console
 
 from eigen2.cloud.cost import Budget, Ledger
 from eigen2.cloud.places import cost_file
-from eigen2.config import Config, RunConfig, load_config
+from eigen2.config import Config, RunConfig
+from eigen2.config.trust import load_named_config
 from eigen2.errors import ConfigError
 from eigen2.market.build import load_market
 from eigen2.market.cleaning import DataReport
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
             require_same(resume.folder, market[0])
             folder = _trained(config, market, resume, console, budget)
     else:
-        config = load_config(_config_path(args), _overrides(args))
+        config = load_named_config(_config_path(args), _overrides(args))
         folder = _trained(config, load_checked(config), None, console, budget)
     Console().print(f"run folder: {folder.path}", highlight=False, markup=False, soft_wrap=True)
     return 0
@@ -90,7 +91,7 @@ def join_cluster(config: Config, console: Console) -> None:
 def _resume(args: argparse.Namespace) -> Resume | None:
     if not args.resume:
         if args.trust:
-            raise ConfigError("--trust is for --resume: what a config file says is obeyed in any case")
+            raise ConfigError("--trust is for --resume: leave it out")
         return None
     if args.config or args.name:
         raise ConfigError("--resume takes the run's own config: leave out CONFIG and --name")

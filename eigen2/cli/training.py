@@ -5,7 +5,7 @@ from rich.console import Console
 from eigen2.cloud.cost import Budget, Ledger, Meter
 from eigen2.cloud.places import cost_file
 from eigen2.config import Config
-from eigen2.files import write_atomically
+from eigen2.files import write_atomically, writing_into
 from eigen2.market.cleaning import DataReport
 from eigen2.market.market import Market
 from eigen2.training.checkpoint import generations_saved, rewind
@@ -50,7 +50,8 @@ def _train(
     market, report = market_and_report
     if resume:
         folder.keep_config(with_absolute_source(config))
-    write_atomically(folder.data_report, report.to_text().encode())
+    with writing_into(folder.path):
+        write_atomically(folder.data_report, report.to_text().encode())
     generation = resume.generation if resume else 0
     rewind(folder.checkpoints, generation)
     _greet(console, config, folder, generation)

@@ -38,6 +38,12 @@ def with_overrides(config: Config, overrides: Iterable[str]) -> tuple[Config, li
     return config_from_dict(values, "the command line"), fields
 
 
+def overridden(overrides: Iterable[str]) -> set[str]:
+    """The dotted names of the fields that `field=value` overrides set. Raises ConfigError for an unknown name."""
+    located = [_locate(override.partition("=")[0].strip(), "--set") for override in overrides]
+    return {f"{section}.{field}" for section, field in located if field is not None}
+
+
 def config_from_dict(values: Mapping[str, Any], source: str) -> Config:
     """The config of nested or plain values: `{"ddpg": {"tau": 0.01}}` and `{"tau": 0.01}` are the same."""
     nested: dict[str, dict[str, Any]] = {}
@@ -50,7 +56,7 @@ def config_from_dict(values: Mapping[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(nested)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_problem(error)}") from error
+        raise ConfigError(f"{source}: {first_problem(error)}") from error
 
 
 def compose_yaml(text: str) -> tuple[yaml.SafeLoader, yaml.Node | None]:
@@ -196,7 +202,8 @@ def _nearest(name: str) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """What is wrong first, in a sentence without its end: the field, its value, and what is right."""
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")

@@ -1,10 +1,13 @@
 """What a config that came with a run folder or a sweep folder may not decide unasked: the folder may be anybody's."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from eigen2.config.loading import load_config, overridden
 from eigen2.config.schema import Config
 from eigen2.errors import ConfigError
+from eigen2.ownership import is_owned
 
 PICKLE = "data.allow_pickle"
 # field -> what obeying it would do
@@ -19,6 +22,8 @@ HARMLESS = {  # values beside the defaults
     "resources.address": ("auto",),  # the cluster that this machine is part of
     "tracking.wandb_mode": ("auto", "offline", "disabled"),
 }
+# the config file of a sweep folder or a run folder -> files that such a folder has beside it
+OF_A_FOLDER = {"base.yaml": ("settings.json",), "config.yaml": ("run_id", "provenance.json")}
 OPTIONS = {"resources.address": "--address ADDRESS", "checkpoint.storage": "--storage URI"}
 
 
@@ -29,9 +34,33 @@ def withhold(config: Config, owned: bool = False) -> tuple[Config, tuple[str, ..
     since the file that the config names may have come from elsewhere all the same.
     """
     default = Config()
-    fields = [PICKLE] if owned else WITHHELD
-    found = tuple(field for field in fields if _value(config, field) not in _harmless(default, field))
+    found = tuple(field for field in fields_withheld(owned) if _value(config, field) not in _harmless(default, field))
     return with_fields(config, {field: _value(default, field) for field in found}), found
+
+
+def fields_withheld(owned: bool) -> tuple[str, ...]:
+    """The fields that a folder may not decide unasked; owned: whether the user made it on this machine."""
+    return (PICKLE,) if owned else tuple(WITHHELD)
+
+
+def load_named_config(path: Path | None, overrides: Iterable[str] = ()) -> Config:
+    """The config of a file that the command line names (none: the defaults), with `field=value` overrides on top.
+
+    Raises ConfigError as `load_config` does, and where the file came with somebody else's run folder or sweep folder
+    and sets a field that such a folder may not decide unasked.
+    """
+    overrides = list(overrides)
+    config = load_config(path, overrides)
+    if path and _came_with_a_folder(path.resolve()):
+        asked = overridden(overrides)
+        for field in withhold(config)[1]:
+            if field not in asked:
+                raise ConfigError(
+                    f"{path} sets {field}, which {WITHHELD[field]}; it came with a folder that this user did not make "
+                    f"on this machine, so it is not obeyed in this: give --set {field}=VALUE yourself "
+                    f"(--set {field}={_plain(field)} for none), or use a copy of the file outside the folder"
+                )
+    return config
 
 
 def require_asked_for(withheld: Iterable[str], asked: Iterable[str], where: str) -> None:
@@ -51,6 +80,12 @@ def with_fields(config: Config, values: Mapping[str, Any]) -> Config:
         section, _, field = name.partition(".")
         config = config.model_copy(update={section: getattr(config, section).model_copy(update={field: value})})
     return config
+
+
+def _came_with_a_folder(path: Path) -> bool:
+    """Whether a file is the config of a run folder or a sweep folder that bears no mark of this user."""
+    beside = OF_A_FOLDER.get(path.name, ())
+    return any(path.with_name(name).exists() for name in beside) and not is_owned(path)
 
 
 def _harmless(default: Config, field: str) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eigen2.errors import DataError
+from eigen2.errors import DataError, brief_name
 from eigen2.market.bars import Bars
 from eigen2.market.cells import Table
 from eigen2.market.formats import Rows, bars_of, by_ticker, rows_of
@@ -20,7 +20,7 @@ from eigen2.market.headers import is_field_row
 from eigen2.market.text import LARGEST_TEXT, READABLE, text_table, too_large
 
 EMBEDDED = "sp20"
-LARGEST_TABLE = 4 * 10**9  # bytes of a Parquet file's cells in memory
+LARGEST_TABLE = 2 * 10**9  # bytes of a Parquet file's cells in memory; pandas makes as many again
 _EMBEDDED_FILE = "sp20_close_2004_2022.csv.gz"
 _TEXT = (".csv", ".txt")
 _PARQUET = (".parquet", ".pq")
@@ -28,6 +28,7 @@ _PICKLE = (".pkl", ".pickle")
 _EXCEL = (".xlsx", ".xlsm", ".xls", ".ods")
 _MONTH_OR_DAY = re.compile(r"(?P<ticker>.+)[-_.](?:19|20)\d\d-(?:0[1-9]|1[0-2])(?:-\d\d)?")  # BTCUSDT-1d-2017-01
 _CELL = 8  # bytes of a number
+_DECIMAL = 16
 _BROKEN_PICKLE = (
     pickle.UnpicklingError, EOFError, ImportError, AttributeError, LookupError, ValueError, TypeError, OSError
 )  # fmt: skip
@@ -145,28 +146,59 @@ def _read_pickle(path: Path, allow_pickle: bool) -> pd.DataFrame:
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         with pq.ParquetFile(path) as file:
-            texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
-            size = _size_unpacked(file.metadata)
+            schema = file.schema_arrow
+            for field in schema:
+                if not _is_readable(field.type):
+                    raise DataError(
+                        f"{path}: column {brief_name(field.name)} holds {field.type}; a column holds numbers, dates, "
+                        "times, booleans or text: leave it out or convert it"
+                    )
+            texts = [field.name for field in schema if _is_text(field.type)]
+            size = _size_unpacked(file.metadata, schema)
         if size > LARGEST_TABLE:
             raise DataError(f"{path}: unpacks to {size // 10**6} MB, more than {too_large(LARGEST_TABLE)}")
         # a text that stands in many cells stays one until its length is known
         table = pq.read_table(path, read_dictionary=texts)
-        if max(map(_text_size, table.columns), default=0) > LARGEST_TABLE:
+        if sum(map(_text_size, table.columns)) > LARGEST_TABLE:
             raise DataError(f"{path}: its texts unpack to more than {too_large(LARGEST_TABLE)}")
-        return table.to_pandas()
+        return _without_decimals(table).to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: is no Parquet file that can be read ({error})") from error
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind))
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_binary)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
-def _size_unpacked(metadata: pq.FileMetaData) -> int:
+def _is_readable(kind: pa.DataType) -> bool:
+    """Whether the size of a column of this type in memory is known before it is read, or once its texts are."""
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal128(kind)
+    is_plain = pa.types.is_temporal(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
+    return bool(is_number or is_plain or _is_text(kind))
+
+
+def _size_unpacked(metadata: pq.FileMetaData, schema: pa.Schema) -> int:
     """Bytes of a Parquet file's cells in memory, at least: repeated cells take no room in the file."""
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
-    return sum(max(chunk.num_values * _CELL, chunk.total_uncompressed_size) for chunk in chunks)
+    cells = [_DECIMAL if pa.types.is_decimal(field.type) else _CELL for field in schema]
+    return sum(
+        max(group.column(place).num_values * cell, group.column(place).total_uncompressed_size)
+        for group in groups
+        for place, cell in enumerate(cells)
+    )
+
+
+def _without_decimals(table: pa.Table) -> pa.Table:
+    """Decimals as floats: pandas would make a Python object of each."""
+    kinds = [pa.float64() if pa.types.is_decimal(field.type) else field.type for field in table.schema]
+    return table.cast(
+        pa.schema(
+            [field.with_type(kind) for field, kind in zip(table.schema, kinds, strict=True)], table.schema.metadata
+        )
+    )
 
 
 def _text_size(column: pa.ChunkedArray) -> int:

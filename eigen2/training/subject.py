@@ -11,7 +11,7 @@ from safetensors.numpy import save
 from eigen2.arrays import Arrays
 from eigen2.config import Config
 from eigen2.errors import RunError
-from eigen2.files import make_folder
+from eigen2.files import make_folder, read_regular
 from eigen2.learning.genome import genome_of
 from eigen2.market.identity import first_holdout_day, holdout_digest
 from eigen2.market.market import Market
@@ -142,7 +142,7 @@ def _openings_beside(folder: RunFolder, holdout: str) -> list[str]:
 
 def _holdouts_opened(run: RunFolder) -> set[str]:
     try:
-        return {opening["look"]["holdout"] for opening in json.loads(run.holdout_openings.read_bytes())}
+        return {opening["look"]["holdout"] for opening in json.loads(read_regular(run.holdout_openings))}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):  # no run, or not one that counted by content
         return set()
 

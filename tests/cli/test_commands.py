@@ -45,6 +45,8 @@ def test_every_field_is_shown_with_its_range(capsys: pytest.CaptureFixture[str])
         (["train", "--resume", "x", "--name", "y"], 2, "leave out CONFIG and --name"),
         (["config", "show", "--set", "actr_lr=1"], 2, "did you mean actor_lr?"),
         (["config", "show", "--set", "gamma=2"], 2, "ddpg.gamma is 2"),
+        (["train", "theirs/config.yaml"], 2, "theirs/config.yaml sets data.allow_pickle, which runs code"),
+        (["evaluate", "theirs/config.yaml", "--seeds", "2"], 2, "theirs/config.yaml sets data.allow_pickle, which"),
         (["data", "check", "no such file"], 1, "no such file"),
         (["data", "check", "sp20", "--date-format", "%d/%m"], 2, "data.date_format is '%d/%m'"),
         (["evaluate", "nowhere"], 1, "nowhere is not a run folder"),
@@ -59,6 +61,9 @@ def test_an_error_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "run_id").write_text("abc")
+    (tmp_path / "theirs" / "config.yaml").write_text("data: {allow_pickle: true, source: m.pkl}")
     assert main(args) == code
     error = capsys.readouterr().err
     assert says in error

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from io import StringIO
 from pathlib import Path
@@ -276,10 +277,26 @@ def test_a_look_at_something_new_is_a_new_look(folder: RunFolder, tmp_path: Path
         assert "The hold-out was opened 2 times" in content(mine.evaluation)["verdict"][-1]
 
 
+@pytest.mark.parametrize(
+    "name", ["trades.csv", "equity.csv", "fitness.png", "equity.png", "results.txt", "evaluation.json"]
+)
+def test_a_folder_in_the_place_of_a_result_is_named(
+    folder: RunFolder, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = copied(folder, tmp_path)
+    (mine.path / name).unlink()
+    (mine.path / name).mkdir()
+    assert main(["evaluate", str(mine.path)]) == 1
+    assert capsys.readouterr().err == f"eigen2: {mine.path / name} can't be written: Is a directory\n"
+
+
 def test_other_runs_that_opened_the_same_hold_out_are_counted(folder: RunFolder, tmp_path: Path) -> None:
     for name in ("one", "two", "three"):
         shutil.copytree(folder.path, tmp_path / name)
-    (tmp_path / "notes").mkdir()
+    for name in ("notes", "piped", "endless"):
+        (tmp_path / name).mkdir()
+    os.mkfifo(tmp_path / "piped" / "holdout_openings.json")
+    (tmp_path / "endless" / "holdout_openings.json").symlink_to("/dev/zero")
     (tmp_path / "three" / "holdout_openings.json").write_text("[3]", encoding="utf-8")
     for name, told in (("one", "1 other run beside"), ("three", "2 other runs beside")):
         assert main(["evaluate", str(tmp_path / name)]) == 0

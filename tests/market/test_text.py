@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -191,6 +192,40 @@ def test_a_parquet_file_of_one_long_text_in_many_cells_is_refused(tmp_path, monk
     pq.write_table(pa.table(columns), tmp_path / "m.parquet", store_schema=False)
     assert (tmp_path / "m.parquet").stat().st_size < 10**5
     assert "its texts unpack to more than 1 MB" in refusal(tmp_path / "m.parquet")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([b"x" * 2000] * 2, pa.binary(2000)),
+        pa.array([b"x"] * 2, pa.large_binary()),
+        pa.array([[1.0], [2.0]]),
+        pa.array([{"a": 1}] * 2),
+        pa.array([Decimal(1)] * 2, pa.decimal256(60)),
+    ],
+    ids=lambda column: str(column.type).partition("<")[0],
+)
+def test_a_parquet_column_of_another_kind_is_refused_unread(tmp_path, column):
+    columns = {"date": ["2004-01-02", "2004-01-05"], "A": [1.0, 2.0], "B": column}
+    pq.write_table(pa.table(columns), tmp_path / "m.parquet")
+    said = refusal(tmp_path / "m.parquet")
+    assert f"column B holds {str(column.type).partition('<')[0]}" in said
+    assert "a column holds numbers" in said
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+def test_long_texts_of_each_kind_are_counted(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(readers, "LARGEST_TABLE", 10**6)
+    names = pa.array(["A" * 5000] * 1000).cast(kind)
+    pq.write_table(pa.table({"date": ["2004-01-02"] * 1000, "ticker": names}), tmp_path / "m.parquet")
+    assert "its texts unpack to more than 1 MB" in refusal(tmp_path / "m.parquet")
+
+
+def test_parquet_with_decimals_is_read_as_numbers(tmp_path):
+    closes = pa.array([Decimal("1.5"), None, Decimal("2.25")], pa.decimal128(10, 2))
+    columns = {"date": ["2004-01-02", "2004-01-05", "2004-01-06"], "A": closes, "B": [1.0, 2.0, 3.0]}
+    pq.write_table(pa.table(columns), tmp_path / "m.parquet")
+    np.testing.assert_array_equal(read(tmp_path / "m.parquet").close, [[1.5, 1], [np.nan, 2], [2.25, 3]])
 
 
 def test_parquet_with_categories_is_read(tmp_path):

@@ -421,7 +421,7 @@ def remote_run(run_id: str, state: str, generations: int, actor_lr: float, *sect
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["demo", "shwo"], "unknown command shwo; did you mean show?"),
+        (["demo", "shwo"], "tune.results: unknown command shwo; did you mean show?"),
         (["show"], "write a sweep and a command"),
         (["none", "show"], "is not the folder of a sweep"),
         (["--wandb", "team/project", "show"], "write ENTITY/PROJECT/SWEEP"),
@@ -429,7 +429,9 @@ def remote_run(run_id: str, state: str, generations: int, actor_lr: float, *sect
 )
 def test_bad_usage(words: list[str], said: str, folder: SweepFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) in (1, 2)
-    assert said in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("tune.results: ") == 1
 
 
 def test_a_trial_that_was_stopped_is_not_the_best_of_those_that_ended(
