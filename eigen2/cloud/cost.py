@@ -31,7 +31,7 @@ class Stay:
     gone: bool = False
 
     def at_age(self, age_s: float, now: float) -> "Stay":
-        """The stay when the pod is `age_s` old: the time between is paid for, whoever looked then."""
+        """The stay when the pod is `age_s` old: the time between is paid for, also if nobody looked."""
         passed_s = max(age_s - self.age_s, 0.0)
         return replace(self, usd=self.usd + self.usd_per_hour * passed_s / 3600, age_s=self.age_s + passed_s, seen=now)
 

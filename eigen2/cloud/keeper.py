@@ -1,7 +1,7 @@
 """`python -m eigen2.cloud.keeper --owner NAME --cluster NAME [--max-cost USD] [--max-hours H] [--grace S] -- COMMAND`
 
 On the head. Gives the command its secrets, and with a budget sees that it is kept and the cluster is taken down when
-the command ends or can't be started, whoever is awake by then.
+the command ends or can't be started, also while the laptop sleeps.
 """
 
 import argparse
