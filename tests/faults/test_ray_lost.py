@@ -100,7 +100,8 @@ def test_a_request_to_stop_while_ray_starts_is_answered(folder: Path) -> None:
     wait_for(folder, "eigen2-*/*/session_2*/sockets")
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=LIMIT_S)
-    assert err.splitlines()[0] == "stopping: Ray is still starting, nothing was trained yet"
+    # Python may tell before it that the request came in the middle of a fork, where it ignores it
+    assert "stopping: Ray is still starting, nothing was trained yet" in err.splitlines()
     assert (process.returncode, out) == (1, "")
 
 
