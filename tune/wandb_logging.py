@@ -17,7 +17,7 @@ from ray.tune.experiment import Trial
 from eigen2.config import Config, TrackingConfig
 from eigen2.tracking.jsonl import read_rows
 from eigen2.tracking.sink import Broadcast, Row
-from eigen2.tracking.wandb_sink import FINISH_TIMEOUT_S, WandbSink, choose_mode
+from eigen2.tracking.wandb_sink import FINISH_TIMEOUT_S, WandbSink, choose_mode, end_wandb
 from eigen2.training.run_folder import RunFolder
 from tune.trial import config_of_task
 from tune.watch import metrics_of
@@ -39,6 +39,7 @@ class TrialsOnWandb(ray_tune.Callback):
         self._folder = folder.resolve()
         self._runs: dict[str, Broadcast] = {}  # of trials that are not over
         self._unreachable = False
+        self._began = False  # whether any run was
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -100,6 +101,7 @@ class TrialsOnWandb(ray_tune.Callback):
             alone=not self._runs,
         )
         if sink:
+            self._began = True
             self._unreachable = self._unreachable or sink.offline
             sink.catch_up(read_rows(RunFolder(run).metrics)[:-1])
         return sink
@@ -115,6 +117,8 @@ class TrialsOnWandb(ray_tune.Callback):
     def _finish_all(self) -> None:
         for name in list(self._runs):
             self._finish(name, {})
+        if self._began:
+            end_wandb()
 
 
 def on_wandb(base: Config, folder: Path) -> TrialsOnWandb | None:

@@ -236,6 +236,16 @@ class WandbSink:
         self._run.log_artifact(artifact)
 
 
+def end_wandb() -> None:
+    """End W&B's own process and wait for it: a finished run's file may lack everything for a moment until then.
+
+    Raises TimeoutError if W&B hangs.
+    """
+    import wandb
+
+    _with_deadline(FINISH_TIMEOUT_S, wandb.teardown)
+
+
 def _put_aside_unsent(folder: Path, run_id: str) -> bool:
     """Put aside the folders of a run's earlier sessions, if all were offline and none was sent; whether it was so."""
     earlier = list(folder.glob(f"*run-*-{run_id}"))
