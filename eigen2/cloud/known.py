@@ -37,7 +37,7 @@ class KnownPods:
             self._remember({name: Known(label)})
 
     def complete(self, pods: Sequence[Pod]) -> list[Pod]:
-        """The pods with what an answer left out or an earlier one said; what is new about them is remembered."""
+        """The pods, completed by earlier answers where this one leaves fields out; new fields are remembered."""
         with self._lock:
             if any(pod.label is None or not self._was_ready(pod) for pod in pods):
                 self._read()
@@ -66,13 +66,13 @@ class KnownPods:
                 for key in list(found)[:-MOST]:
                     del found[key]
         except OSError as error:
-            logger.warning("what is known of the pods can't be written: %s", error)
+            logger.warning("the record of known pods can't be written: %s", error)
 
     def _read(self) -> None:
         try:
             self._known |= _file().read()
         except OSError as error:
-            logger.warning("what is known of the pods can't be read: %s", error)
+            logger.warning("the record of known pods can't be read: %s", error)
 
 
 def _file() -> SharedFile[Known]:

@@ -64,7 +64,7 @@ LABELS = TypeAdapter(Label)
 class Pod:
     """A rented machine.
 
-    usd_per_hour: what it costs now; None where nobody says. created: None where RunPod does not say. ssh: public (host,
+    usd_per_hour: price now; None if the API gives none. created: None where RunPod does not say. ssh: public (host,
     port) of its SSH server; it changes with every restart. private_ip: its address among the account's pods. label:
     None on pods of others. was_ready: whether this machine knows that one could log in at some time.
     """
@@ -141,7 +141,7 @@ class Pod:
         return None if self.created is None else max((now - self.created).total_seconds(), 0.0)
 
     def usd(self, now: datetime) -> float | None:
-        """What it has cost by its hourly price; None where that can't be known."""
+        """Its cost so far by its hourly price; None if the price or the age is unknown."""
         age_s = self.age_s(now)
         return None if age_s is None or self.usd_per_hour is None else self.usd_per_hour * age_s / 3600
 
